@@ -1,0 +1,34 @@
+# make demo   the whole recipe on this machine
+# make test   all tests
+# make lint   style and architecture checks
+# All set themselves up; the only thing to have is Python 3.11 (and root, if its venv module is missing).
+
+VENV ?= .venv
+PYTHON ?= python3.11
+BIN := $(VENV)/bin
+# Real source files where there are any; the project's own sample otherwise.
+export MEDITRON_DATA ?= $(wildcard ../shared/data)
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.ready
+	$(BIN)/meditron run --recipe laptop
+
+test: $(VENV)/.ready
+	$(BIN)/pytest
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf runs $(VENV)
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy python3.11 python3.11-venv; } || \
+	  { echo 'error: Python 3.11 with its venv module is needed: apt-get install python3.11 python3.11-venv'; exit 1; }
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[laptop,test,lint]'
+	touch $@

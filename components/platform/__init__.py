@@ -1,0 +1,1 @@
+"""What every stage stands on: settings, storage, manifests, launcher, tracking, progress and reports."""

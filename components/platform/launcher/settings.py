@@ -1,0 +1,57 @@
+"""How distributed jobs are started: processes on this machine, or a PyTorchJob on a cluster."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from components.platform.settings import Settings
+
+
+class PyTorchJobSettings(Settings):
+    """The pods of a Kubeflow PyTorchJob: one per node, each holding all GPUs of its node."""
+
+    namespace: str = Field(description="Kubernetes namespace of the job")
+    image: str = Field(description="training image, best pinned by digest")
+    gpus_per_node: int = Field(default=8, ge=0, description="nvidia.com/gpu per pod; 0 for a job on CPUs")
+    service_account: str | None = Field(default=None, description="service account of the pods")
+    node_selector: dict[str, str] = Field(default={}, description="labels a node must have, e.g. the GPU product")
+    tolerations: tuple[dict[str, Any], ...] = Field(default=(), description="Kubernetes tolerations of the pool")
+    resources: dict[str, str] = Field(default={}, description="further requests = limits: cpu, memory, ...")
+    rdma_resource: str | None = Field(default=None, description="name of the RDMA device resource, e.g. rdma/hca_a")
+    rdma_devices: PositiveInt = Field(default=1, description="RDMA devices per pod, when rdma_resource is set")
+    shm_size: str = Field(default="64Gi", description="memory-backed /dev/shm, for NCCL and data loaders")
+    env: dict[str, str] = Field(default={}, description="environment of the ranks, e.g. NCCL_IB_GID_INDEX")
+    secret_env: tuple[str, ...] = Field(default=(), description="secrets whose keys become environment variables")
+    volume_claims: dict[str, str] = Field(default={}, description="mount path: name of the claim, e.g. the workspace")
+    queue: str | None = Field(default=None, description="Kueue local queue; the job then starts suspended")
+    backoff_limit: int = Field(
+        default=3,
+        ge=0,
+        description="times the job may start again after pods died of exit codes 128-255 (killed, lost)",
+    )
+    keep_finished_seconds: PositiveInt = Field(default=86400, description="time a finished job stays to be looked at")
+    pending_timeout_seconds: PositiveInt = Field(
+        default=24 * 3600, description="longest time in the queue, until all pods run"
+    )
+    poll_seconds: PositiveFloat = Field(default=5, description="time between two looks at the job")
+
+
+class LauncherSettings(Settings):
+    """Where ranks run and for how long."""
+
+    kind: Literal["torchrun", "pytorchjob"] = Field(
+        default="torchrun", description="torchrun: processes of this machine; pytorchjob: pods of a cluster"
+    )
+    timeout_seconds: PositiveInt = Field(default=14 * 24 * 3600, description="longest running time of one job")
+    grace_seconds: PositiveFloat = Field(
+        default=60, description="time the ranks have for a checkpoint between SIGTERM and SIGKILL"
+    )
+    pytorchjob: PyTorchJobSettings | None = Field(default=None, description="the pods, when kind is pytorchjob")
+
+    @model_validator(mode="after")
+    def _pods_are_described(self) -> LauncherSettings:
+        if self.kind == "pytorchjob" and self.pytorchjob is None:
+            raise ValueError("kind is pytorchjob: add a section `pytorchjob:` with at least namespace and image")
+        return self

@@ -1,0 +1,151 @@
+"""Manifests: the small JSON file that stands for a large folder of results.
+
+A stage hands on a manifest, never the bytes themselves. It lists every file with its size and SHA-256, and says
+what made them. A folder without a `manifest.json` is unfinished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.platform import storage
+from components.platform.errors import InputError
+
+MANIFEST_NAME = "manifest.json"
+
+# Files that tell how the work went. They carry times and rates, so they are listed and checked like all others
+# but don't count towards the identity of the result: the same weights trained twice have the same digest.
+REPORT_NAME, METRICS_NAME = "report.html", "metrics.jsonl"
+RECORDS = frozenset({REPORT_NAME, METRICS_NAME})
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of an artifact: path below its folder, size in bytes, hex SHA-256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact is, where it lies, and what made it.
+
+    Attributes:
+        kind: the stage that made it, such as "corpus" or "sft".
+        uri: folder path or `s3://` prefix that the file paths are relative to.
+        files: every file, sorted by path.
+        made_by: stage key, settings, code version, and the digests of the inputs.
+        metadata: small facts that later stages and people want to see without opening the artifact.
+    """
+
+    kind: str
+    uri: str
+    files: tuple[FileEntry, ...]
+    made_by: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of kind and content; the same wherever the artifact lies."""
+        identity = [[f.path, f.sha256] for f in self.files if f.path not in RECORDS]
+        return hashlib.sha256(json.dumps([self.kind, identity]).encode()).hexdigest()
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files together."""
+        return sum(entry.bytes for entry in self.files)
+
+    @classmethod
+    def of_folder(cls, kind: str, folder: Path, **facts: dict[str, Any]) -> Manifest:
+        """List and hash all files of a finished folder (names that start with a dot are not part of it)."""
+        paths = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        )
+        names = [path.relative_to(folder).as_posix() for path in paths]
+        entries = [
+            FileEntry(name, path.stat().st_size, digest)
+            for name, path, digest in zip(names, paths, storage.sha256_of_all(paths), strict=True)
+            if name != MANIFEST_NAME
+        ]
+        return cls(kind, str(folder), tuple(entries), **facts)
+
+    def save(self, path: Path | str) -> None:
+        storage.write_atomically(Path(path), json.dumps(asdict(self), indent=1, sort_keys=True))
+
+    @classmethod
+    def load(cls, location: Path | str) -> Manifest:
+        """Read a manifest from a file, a folder or an S3 prefix.
+
+        Raises:
+            InputError: there is none, or it is not a manifest.
+        """
+        location = str(location)
+        if not location.endswith(".json") and (storage.is_s3(location) or Path(location).is_dir()):
+            location = storage.join(location, MANIFEST_NAME)
+        try:
+            record = json.loads(storage.read_text(location))
+            files = tuple(FileEntry(**entry) for entry in record.pop("files"))
+            return cls(files=files, **record)
+        except FileNotFoundError:
+            raise InputError(f"{location}: no such manifest; the stage that makes it has not finished") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{location}: not a manifest: {error!r}") from None
+
+    def local(self) -> Path:
+        """The artifact as a verified folder on this machine; fetched from S3 when it lies there.
+
+        Raises:
+            InputError: a file is missing or its size or SHA-256 differs from the manifest.
+        """
+        if not storage.is_s3(self.uri):
+            self._verify(Path(self.uri))
+            return Path(self.uri)
+        folder = scratch() / self.kind / self.digest[:16]
+        absent = [entry.path for entry in self.files if not (folder / entry.path).exists()]
+        storage.download(self.uri, absent, folder)
+        self._verify(folder)
+        return folder
+
+    def has(self, path: str) -> bool:
+        return any(entry.path == path for entry in self.files)
+
+    def fetch(self, path: str) -> Path:
+        """One file of the artifact on this machine, without fetching the others."""
+        if not storage.is_s3(self.uri):
+            return Path(self.uri) / path
+        folder = scratch() / self.kind / self.digest[:16]
+        storage.download(self.uri, [path], folder)
+        return folder / path
+
+    def read_json(self, path: str) -> Any:
+        return json.loads(self.fetch(path).read_text(encoding="utf-8"))
+
+    def read_jsonl(self, path: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.fetch(path).read_text(encoding="utf-8").splitlines()]
+
+    def _verify(self, folder: Path) -> None:
+        for entry in self.files:
+            path = folder / entry.path
+            if not path.is_file():
+                raise InputError(f"{path}: missing, though the manifest of this {self.kind} lists it")
+            if path.stat().st_size != entry.bytes:
+                raise InputError(f"{path}: {path.stat().st_size} bytes, the manifest says {entry.bytes}")
+        digests = storage.sha256_of_all([folder / entry.path for entry in self.files])
+        for entry, digest in zip(self.files, digests, strict=True):
+            if digest != entry.sha256:
+                raise InputError(f"{folder / entry.path}: SHA-256 differs from the manifest: the file was changed")
+
+
+def scratch() -> Path:
+    """Where copies of remote files and unfinished uploads lie on this machine."""
+    return Path(os.environ.get("MEDITRON_SCRATCH", Path(tempfile.gettempdir()) / "meditron"))

@@ -1,0 +1,48 @@
+"""From a question to chat messages, in the two styles that Meditron has used.
+
+`paper`: the instruction is the system message, options read `(A) ...`, the answer `(C) Cystic hygroma`.
+`code`: (the published evaluation code) the instruction opens the question, options read `A. ...`, the answer
+is the letter alone. PubMedQA's answer is its word in both.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from components.platform.chat import Message
+from components.platform.questions.benchmark import Benchmark
+from components.platform.questions.question import Question
+
+PromptStyle = Literal["paper", "code"]
+
+
+def messages(question: Question, benchmark: Benchmark, style: PromptStyle) -> list[Message]:
+    """The conversation up to the point where the model is to answer."""
+    body = question_text(question, benchmark, style)
+    if style == "paper":
+        return [{"role": "system", "content": benchmark.instruction}, {"role": "question", "content": body}]
+    return [{"role": "question", "content": f"{benchmark.instruction}\n{body}"}]
+
+
+def question_text(question: Question, benchmark: Benchmark, style: PromptStyle) -> str:
+    """Context, question and options as one text."""
+    parts = [f"Context: {question.context}"] if question.context else []
+    parts.append(f"Question: {question.question}")
+    if benchmark.answer == "option":
+        mark = "({})" if style == "paper" else "{}."
+        options = [f"{mark.format(label)} {text}" for label, text in question.options.items()]
+        parts.append("\n".join(["Options:", *options]))
+    return "\n\n".join(parts)
+
+
+def answer_start(label: str, benchmark: Benchmark, style: PromptStyle) -> str:
+    """How an answer that chooses `label` begins: the part that tells the options apart."""
+    return f"({label})" if benchmark.answer == "option" and style == "paper" else label
+
+
+def answer_text(question: Question, benchmark: Benchmark, style: PromptStyle) -> str:
+    """The right answer in full, as a model is trained to give it."""
+    start = answer_start(question.answer, benchmark, style)
+    if benchmark.answer == "option" and style == "paper":
+        return f"{start} {question.options[question.answer]}"
+    return start

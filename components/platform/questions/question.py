@@ -1,0 +1,29 @@
+"""A multiple-choice question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Question:
+    """One item of a benchmark.
+
+    Attributes:
+        id: unique within its benchmark and stable between runs.
+        benchmark: name of the benchmark it belongs to.
+        subject: the part of the benchmark, such as an MMLU subject.
+        question: what is asked.
+        context: text to read first, such as an abstract; empty where the benchmark has none.
+        options: label → text in the order shown; for yes/no/maybe questions label and text are the same word.
+        answer: label of the right option.
+    """
+
+    id: str
+    benchmark: str
+    subject: str
+    question: str
+    context: str
+    options: Mapping[str, str]
+    answer: str

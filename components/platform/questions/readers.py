@@ -1,0 +1,170 @@
+"""Readers of the benchmarks' published file layouts.
+
+Each takes the files of a split by role and yields questions. Anything missing or inconsistent is an
+`InputError` that names the file, the line or record, and what was expected: a benchmark with a hole gives a
+wrong score.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from components.platform.context import PlatformSettings
+from components.platform.data import SourceFile
+from components.platform.errors import InputError
+from components.platform.questions.benchmark import Benchmark, SplitFiles
+from components.platform.questions.question import Question
+
+
+def read_questions(benchmark: Benchmark, split: str, platform: PlatformSettings) -> list[Question]:
+    """All questions of a split, in file order.
+
+    Raises:
+        SettingsError: the benchmark has no such split.
+        InputError: a file is missing or something in it is not as published; or there is no question at all.
+    """
+    files = benchmark.files(split, platform)
+    questions = list(READERS[benchmark.reader](benchmark, split, files))
+    if not questions:
+        names = ", ".join(file.name for role in files.values() for file in role)
+        raise InputError(f"{names}: no question for the {split} split of {benchmark.name}")
+    return questions
+
+
+def read_pubmedqa(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterator[Question]:
+    """PubMedQA: one JSON object, PMID → record, and the test split as another, PMID → decision."""
+    test: dict[str, str] = {}
+    for file in files["test_ids"]:
+        test |= _json_object(file)
+    seen = set()
+    for file in files["questions"]:
+        for pmid, record in _json_object(file).items():
+            place = f"{file.path}: record {pmid}"
+            answer = _answer(place, "final_decision", _text(place, record, "final_decision"), benchmark.labels)
+            if pmid in test and test[pmid] != answer:
+                raise InputError(f"{place}: final_decision is {answer!r}, but the test split says {test[pmid]!r}")
+            seen.add(pmid)
+            if (pmid in test) == (split == "test"):
+                contexts = _field(place, record, "CONTEXTS", list)
+                yield Question(
+                    id=pmid,
+                    benchmark=benchmark.name,
+                    subject="",
+                    question=_text(place, record, "QUESTION"),
+                    context="\n".join(contexts),
+                    options={label: label for label in benchmark.labels},
+                    answer=answer,
+                )
+    if missing := sorted(test.keys() - seen):
+        names = ", ".join(str(file.path) for file in files["questions"])
+        raise InputError(f"{names}: {len(missing)} test questions are missing, the first is record {missing[0]}")
+
+
+def read_medqa(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterator[Question]:
+    """MedQA: JSON lines: `question`, `options` (label → text), `answer_idx` (label) and `answer` (text)."""
+    for file in files["questions"]:
+        for number, line in _lines(file):
+            place = f"{file.path}:{number}"
+            record = _json(place, line)
+            options = _field(place, record, "options", dict)
+            if tuple(options) != benchmark.labels:
+                raise InputError(f"{place}: options are {list(options)}, expected {list(benchmark.labels)}")
+            answer = _answer(place, "answer_idx", _text(place, record, "answer_idx"), benchmark.labels)
+            text = _text(place, record, "answer")
+            if text != options[answer]:
+                raise InputError(f"{place}: answer {text!r} is not the text of option {answer}, {options[answer]!r}")
+            yield Question(
+                id=f"{file.path.stem}:{number}",
+                benchmark=benchmark.name,
+                subject=str(record.get("meta_info", "")),
+                question=_text(place, record, "question"),
+                context="",
+                options={label: _text(place, options, label) for label in benchmark.labels},
+                answer=answer,
+            )
+
+
+def read_mmlu(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterator[Question]:
+    """MMLU: a headerless CSV per subject, `<subject>_<split>.csv`: question, options, label of the answer."""
+    columns = len(benchmark.labels) + 2
+    for file in files["questions"]:
+        subject = file.path.stem.removesuffix(f"_{split}")
+        if benchmark.subjects and subject not in benchmark.subjects:
+            continue
+        for number, row in enumerate(_rows(file), 1):
+            place = f"{file.path}: row {number}"
+            if len(row) != columns:
+                layout = f"question, {', '.join(benchmark.labels)}, answer"
+                raise InputError(f"{place}: {len(row)} columns, expected {columns}: {layout}")
+            question, *options, answer = row
+            yield Question(
+                id=f"{subject}:{number}",
+                benchmark=benchmark.name,
+                subject=subject,
+                question=question,
+                context="",
+                options=dict(zip(benchmark.labels, options, strict=True)),
+                answer=_answer(place, "the last column", answer, benchmark.labels),
+            )
+
+
+READERS = {"pubmedqa": read_pubmedqa, "medqa": read_medqa, "mmlu": read_mmlu}
+
+
+def _content(file: SourceFile) -> str:
+    try:
+        return file.path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file.path}: not valid UTF-8 at byte {error.start}") from None
+
+
+def _lines(file: SourceFile) -> Iterator[tuple[int, str]]:
+    """Non-blank lines, numbered from 1; only a newline ends a line, for JSON text may hold U+2028."""
+    return ((number, line) for number, line in enumerate(_content(file).split("\n"), 1) if line.strip())
+
+
+def _rows(file: SourceFile) -> Iterator[list[str]]:
+    rows = csv.reader(io.StringIO(_content(file), newline=""), strict=True)
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise InputError(f"{file.path}:{rows.line_num}: not valid CSV: {error}") from None
+
+
+def _json_object(file: SourceFile) -> Mapping[str, Any]:
+    return _json(str(file.path), _content(file))
+
+
+def _json(place: str, text: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{place}: not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{place}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def _field(place: str, record: Any, key: str, kind: type) -> Any:
+    if not isinstance(record, dict) or key not in record:
+        raise InputError(f"{place}: field {key!r} is missing")
+    if not isinstance(record[key], kind):
+        raise InputError(f"{place}: field {key!r} is {type(record[key]).__name__}, expected {kind.__name__}")
+    return record[key]
+
+
+def _text(place: str, record: Any, key: str) -> str:
+    value = _field(place, record, key, str)
+    if not value.strip():
+        raise InputError(f"{place}: field {key!r} is empty")
+    return value
+
+
+def _answer(place: str, key: str, answer: str, labels: tuple[str, ...]) -> str:
+    if answer not in labels:
+        raise InputError(f"{place}: {key} is {answer!r}, expected one of {', '.join(labels)}")
+    return answer

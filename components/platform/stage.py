@@ -1,0 +1,111 @@
+"""The life of a stage's result: found again when it is finished, resumed when it is not, published when it is done.
+
+A result lies in `<workspace>/<kind>/<key>`, where the key is a hash of everything that determines it: settings,
+inputs, and the code of the stage. So running again repeats nothing, and changing anything repeats just what
+depends on it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from components.platform import storage
+from components.platform.context import PlatformSettings
+from components.platform.data import SourceFile
+from components.platform.errors import UserError
+from components.platform.manifest import MANIFEST_NAME, Manifest, scratch
+from components.platform.settings import Settings
+
+CODE_SUFFIXES = {".py", ".yaml", ".jinja"}
+
+
+def produce(
+    kind: str,
+    settings: Settings,
+    inputs: Mapping[str, Manifest],
+    platform: PlatformSettings,
+    work: Callable[[Path], dict[str, Any]],
+    source_files: Sequence[SourceFile] = (),
+) -> Manifest:
+    """Make the result of a stage, or find the one that is already there.
+
+    Args:
+        kind: name of the result, and of its folder in the workspace.
+        settings: the stage's section of the recipe; its module tells which package is the stage's code.
+        inputs: the results this one is made from, by role.
+        platform: where the workspace is.
+        work: fills the folder it is given and returns the manifest's metadata. The folder may hold what an
+            interrupted call left: `work` continues from there.
+        source_files: raw input files this result is made from.
+
+    Raises:
+        UserError: another process is writing the same result.
+    """
+    code = code_version(settings)
+    identity = {
+        "kind": kind,
+        "settings": settings.model_dump(mode="json"),
+        "inputs": {role: manifest.digest for role, manifest in inputs.items()},
+        "sources": {file.name: file.sha256 for file in source_files},
+        "code": code,
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    remote = storage.is_s3(platform.workspace)
+    uri = storage.join(platform.workspace if remote else str(Path(platform.workspace).resolve()), kind, key)
+    if storage.exists(storage.join(uri, MANIFEST_NAME)):
+        print(f"{kind}  already made: {uri}", flush=True)
+        return Manifest.load(uri)
+
+    folder = scratch() / "work" / kind / key if remote else Path(uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _sole_writer(folder):
+        metadata = work(folder)
+        made_by = identity | {"key": key, "version": importlib.metadata.version("meditron-pipelines")}
+        manifest = replace(Manifest.of_folder(kind, folder, made_by=made_by, metadata=metadata), uri=uri)
+        manifest.save(folder / MANIFEST_NAME)
+        if remote:  # the manifest goes last: a reader never finds it before what it lists
+            storage.upload(folder, [entry.path for entry in manifest.files], uri)
+            storage.upload(folder, [MANIFEST_NAME], uri)
+    return manifest
+
+
+def code_version(settings: Settings) -> str:
+    """SHA-256 (16 hex digits) of the code that a stage runs: its own package and the platform's.
+
+    The stage's package is the one that defines its settings. KFP faces (`component.py`) don't count: they carry no
+    work of their own.
+    """
+    stage = Path(inspect.getfile(type(settings))).parent
+    platform = Path(__file__).parent
+    digest = hashlib.sha256()
+    for root in sorted({stage, platform}):
+        for path in sorted(root.rglob("*")):
+            if path.suffix in CODE_SUFFIXES and path.name != "component.py":
+                digest.update(path.relative_to(root.parent).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _sole_writer(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the kernel releases it when the process dies, however it dies."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another process is making this very result; wait for it, or end it and run again"
+            ) from None
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield

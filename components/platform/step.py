@@ -1,0 +1,84 @@
+"""A stage as a pipeline step: settings in, one tracked MLflow run around the work, manifest and report out.
+
+This is what all KFP faces (`component.py`) have in common, free of KFP itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
+
+from components.platform.context import PlatformSettings
+from components.platform.errors import UserError
+from components.platform.launcher.processes import die_with, die_with_parent
+from components.platform.manifest import METRICS_NAME, REPORT_NAME, Manifest
+from components.platform.settings import Settings
+from components.platform.tracking import StageRun, stage_run
+
+T = TypeVar("T", bound=Settings)
+
+RUNNER_VARIABLE = "MEDITRON_RUNNER"
+"""Process id of the `meditron run` that a local step belongs to."""
+
+
+class OutputFile(Protocol):
+    """What a step needs of a KFP output artifact."""
+
+    path: str
+    metadata: dict[str, Any]
+
+
+class Step(Generic[T]):
+    """Context of one step: parses what the pipeline passes as text, opens the MLflow run, and hands results on.
+
+    Errors that are the user's to fix end the process with their message alone.
+    """
+
+    tracked: StageRun
+
+    def __init__(self, name: str, settings_type: type[T], settings: str, platform: str) -> None:
+        """`settings` and `platform` are JSON: KFP would turn the integers of a dict into floats."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped step closes its MLflow run first
+        die_with_parent(signal.SIGTERM)
+        if RUNNER_VARIABLE in os.environ:  # between it and us stands KFP's shell, which would live on
+            die_with(int(os.environ[RUNNER_VARIABLE]), signal.SIGTERM)
+        self.name = name
+        self.settings = settings_type.model_validate_json(settings)
+        self.platform = PlatformSettings.model_validate_json(platform)
+        self._open = ExitStack()
+
+    def __enter__(self) -> Step[T]:
+        params = self.settings.model_dump(mode="json")
+        self.tracked = self._open.enter_context(stage_run(self.platform, self.name, params))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._open.__exit__(kind, error, tb)
+        if isinstance(error, UserError):
+            print(f"{self.name}  error: {error}", flush=True)
+            sys.exit(1)
+
+    def finish(self, manifest: Manifest, output: OutputFile, report: OutputFile) -> None:
+        """Record a result in MLflow and pass its manifest and report to KFP.
+
+        What goes to MLflow lies in the artifact itself: numbers in the manifest's metadata, curves in
+        `metrics.jsonl`, a page in `report.html`.
+        """
+        numbers = {k: v for k, v in manifest.metadata.items() if isinstance(v, int | float)}
+        self.tracked.log_metrics(numbers)
+        self.tracked.set_tags({"meditron.artifact": manifest.uri, "meditron.digest": manifest.digest})
+        if manifest.has(METRICS_NAME):
+            self.tracked.log_history(manifest.read_jsonl(METRICS_NAME))
+        manifest.save(output.path)
+        self.tracked.log_artifact(output.path)
+        output.metadata.update(numbers | {"uri": manifest.uri, "digest": manifest.digest})
+        page = manifest.fetch(REPORT_NAME)
+        self.tracked.log_artifact(page)
+        Path(report.path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(page, report.path)

@@ -1,0 +1,179 @@
+"""MLflow: one parent run for a pipeline run, a child for each stage. The only module that imports mlflow.
+
+A stage that is run again finds its own child run and goes on in it. On a cluster whose KFP backend provides
+MLFLOW_* variables those win over the recipe (KFP 2.17's MLflow plugin sets them).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlparse
+
+from components.platform.context import PlatformSettings
+from components.platform.launcher import LaunchInterrupted
+
+RUN_ID_TAG, STAGE_TAG = "meditron.run_id", "meditron.stage"
+PARAM_LENGTH = 6000  # MLflow's limit for one parameter's value
+METRICS_PER_BATCH = 1000  # MLflow's limit for one log-batch request
+
+
+def pipeline_run_id() -> str:
+    """Name of the pipeline run this process belongs to.
+
+    On a cluster the DAG maps KFP's run id into KFP_RUN_ID; `meditron run` sets it for its own. A stage that is
+    started by hand belongs to the run "by-hand".
+    """
+    return os.environ.get("KFP_RUN_ID", "by-hand")
+
+
+class Tracker:
+    """The MLflow server and experiment that a platform names."""
+
+    def __init__(self, platform: PlatformSettings) -> None:
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        # Imported here: mlflow takes a second that only tracked processes should pay.
+        from mlflow import MlflowClient
+
+        uri = os.environ.get("MLFLOW_TRACKING_URI", platform.tracking.uri)
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        self.uri = uri
+        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self.experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID") or self._experiment(platform)
+
+    def _experiment(self, platform: PlatformSettings) -> str:
+        from mlflow.exceptions import MlflowException
+
+        tracking = platform.tracking
+        existing = self.client.get_experiment_by_name(tracking.experiment)
+        if existing:
+            return existing.experiment_id
+        root = tracking.artifacts
+        location = str(Path(root).resolve()) if root and not urlparse(root).scheme else root
+        try:
+            # The tag has MLflow's pages open on models and their metrics rather than on chat traces.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return self.client.create_experiment(tracking.experiment, artifact_location=location, tags=tags)
+        except MlflowException:  # another stage made it a moment ago
+            return self.client.get_experiment_by_name(tracking.experiment).experiment_id
+
+    def parent_run(self) -> str:
+        """Id of the pipeline run's parent run, made by whichever stage comes first."""
+        return os.environ.get("MLFLOW_RUN_ID") or self._find_or_create("pipeline", parent=None)
+
+    def stage_run(self, stage: str) -> str:
+        return self._find_or_create(stage, parent=self.parent_run())
+
+    def _find_or_create(self, stage: str, parent: str | None) -> str:
+        run_id = pipeline_run_id()
+        found = self.client.search_runs(
+            [self.experiment_id],
+            f"tags.`{RUN_ID_TAG}` = '{run_id}' and tags.`{STAGE_TAG}` = '{stage}'",
+            max_results=1,
+        )
+        if found:
+            return found[0].info.run_id
+        tags = {RUN_ID_TAG: run_id, STAGE_TAG: stage}
+        if parent:
+            tags["mlflow.parentRunId"] = parent
+        name = f"meditron {run_id}" if parent is None else stage
+        return self.client.create_run(self.experiment_id, tags=tags, run_name=name).info.run_id
+
+
+class StageRun:
+    """What one stage records."""
+
+    def __init__(self, tracker: Tracker, run_id: str) -> None:
+        self.tracker, self.run_id = tracker, run_id
+        self._client = tracker.client
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record settings; nested ones get dotted names. Values that are already there stay (a stage may rerun)."""
+        from mlflow.entities import Param
+
+        known = self._client.get_run(self.run_id).data.params
+        flat = {key: str(value)[:PARAM_LENGTH] for key, value in _flatten(params).items()}
+        self._client.log_batch(self.run_id, params=[Param(k, v) for k, v in flat.items() if k not in known])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        self.log_history([dict(metrics) | {"iteration": step}])
+
+    def log_history(self, rows: list[dict[str, float]]) -> None:
+        """Record metric curves; each row holds an `iteration` and the values measured there."""
+        import time
+
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(key, float(value), now, int(row.get("iteration", 0)))
+            for row in rows
+            for key, value in row.items()
+            if key != "iteration" and isinstance(value, int | float)
+        ]
+        for start in range(0, len(metrics), METRICS_PER_BATCH):
+            self._client.log_batch(self.run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
+
+    def log_artifact(self, path: Path | str) -> None:
+        self._client.log_artifact(self.run_id, str(path))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self._client.set_tag(self.run_id, key, value)
+
+    def register_model(self, name: str, source: str, alias: str, tags: Mapping[str, str]) -> int:
+        """Register the model that lies at `source` by reference (no bytes are copied); the version's number.
+
+        The same source is registered once: a repeated run finds its version again. `alias` then points at it.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        versions = self._client.search_model_versions(f"name = '{name}'")
+        version = next((version for version in versions if version.source == source), None)
+        if version is None:
+            version = self._client.create_model_version(name, source, run_id=self.run_id, tags=dict(tags))
+        self._client.set_registered_model_alias(name, alias, version.version)
+        return int(version.version)
+
+
+@contextmanager
+def stage_run(platform: PlatformSettings, stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
+    """The stage's MLflow run, closed as FINISHED, FAILED (an error) or KILLED (told to stop)."""
+    tracker = Tracker(platform)
+    run = StageRun(tracker, tracker.stage_run(stage))
+    tracker.client.update_run(run.run_id, status="RUNNING")
+    run.log_params(params)
+    status = "FINISHED"
+    try:
+        yield run
+    except BaseException as error:
+        stopped = isinstance(error, LaunchInterrupted) or not isinstance(error, Exception)
+        status = "KILLED" if stopped else "FAILED"
+        raise
+    finally:
+        tracker.client.set_terminated(run.run_id, status)
+
+
+def finish_pipeline(platform: PlatformSettings, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+    """Close the parent run of the pipeline."""
+    tracker = Tracker(platform)
+    tracker.client.set_terminated(tracker.parent_run(), status)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
