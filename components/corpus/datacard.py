@@ -1,0 +1,124 @@
+"""datacard.md: what the corpus is, from what, under which licences, and what was left out. For people."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from components.corpus.settings import CorpusSettings
+from components.platform.data import SourceFile
+
+LIBRARIES = ("lxml", "meditron-pipelines", "orjson", "polars", "tokenizers")
+GROUP_TITLES = {
+    "guidelines": "Clinical Guidelines",
+    "abstracts": "PubMed Abstracts",
+    "papers": "PubMed Papers",
+    "replay": "Experience Replay",
+}
+FILES_LISTED = 20
+
+
+def markdown(
+    settings: CorpusSettings,
+    files: Mapping[str, tuple[Sequence[SourceFile], Sequence[SourceFile]]],
+    figures: Mapping[str, Any],
+    documents: pl.DataFrame,
+    ledger: Sequence[Mapping[str, Any]],
+) -> str:
+    """The card. It holds no dates, times or folder names: the same inputs give the same card.
+
+    Args:
+        files: by source, its files and its files of `papers`.
+        figures: content of stats.json.
+        documents: what was written, with the columns source, group, split, licence, tokens.
+        ledger: content of ledger.json.
+    """
+    licences = documents.group_by("group", "licence").agg(pl.len(), pl.col("tokens").sum()).sort("group", "licence")
+    inputs = [
+        (source, _code(file.name), file.bytes, _code(file.sha256[:16]))
+        for source, pair in files.items()
+        for part in pair
+        for file in part[:FILES_LISTED]
+    ]
+    drops = [(row["source"], row["step"], reason, count) for row in ledger for reason, count in row["drops"].items()]
+    return "\n".join(
+        [
+            "# Data card: GAP-Replay corpus",
+            "",
+            "Training text in the layout of Meditron's GAP-Replay (Chen et al., 2023, Table 1).",
+            "",
+            "## Size",
+            "",
+            *_table(("dataset", "train documents", "tokens", "validation documents", "tokens"), _table_1(figures)),
+            "",
+            f"Vocabulary: {figures['vocab_size']:,} tokens. Shares in training: "
+            + ", ".join(f"{group} {share:.1%}" for group, share in figures["mixture"].items())
+            + ".",
+            "",
+            *_notes(settings, figures),
+            "## Sources",
+            "",
+            *_table(("source", "file", "bytes", "SHA-256 (first 16 digits)"), inputs),
+            "",
+            f"(At most {FILES_LISTED} files of a source are listed; the manifest names all.)",
+            "",
+            "## Licences",
+            "",
+            *_table(("dataset", "licence", "documents", "tokens"), licences.iter_rows()),
+            "",
+            "`unknown` means that the record states none; whether those are kept is a setting of each source.",
+            "",
+            "## Left out",
+            "",
+            *_table(("source", "step", "reason", "records"), drops),
+            "",
+            "Records set aside while reading are listed with file, record and cause in `rejects.jsonl`.",
+            "",
+            "## Made with",
+            "",
+            ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES) + f"; seed {settings.seed}.",
+            "",
+        ]
+    )
+
+
+def _table_1(figures: Mapping[str, Any]) -> list[tuple[str, int, int, int, int]]:
+    rows = [(GROUP_TITLES[group], splits) for group, splits in figures["groups"].items()]
+    return [
+        (
+            title,
+            splits["train"]["documents"],
+            splits["train"]["tokens"],
+            splits["validation"]["documents"],
+            splits["validation"]["tokens"],
+        )
+        for title, splits in [*rows, ("Total", figures["total"])]
+    ]
+
+
+def _notes(settings: CorpusSettings, figures: Mapping[str, Any]) -> list[str]:
+    """What a reader of the table would stumble over."""
+    notes = []
+    share = figures["mixture"].get("replay", 0.0)
+    if "replay" in figures["groups"] and share < settings.replay_share * 0.9:
+        wanted = settings.replay_share
+        closest = "as close as whole documents of its sources come"
+        notes.append(f"- Replay is {share:.2%} of the training tokens, not {wanted:.2%}: {closest}.")
+    held_out = {source.group for source in settings.sources if source.held_out > 0}
+    for group, splits in figures["groups"].items():
+        if group in held_out and not splits["validation"]["documents"]:
+            notes.append(f"- {GROUP_TITLES[group]} is so small that no document fell to validation.")
+    return [*notes, ""] if notes else []
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    lines = [" | ".join(headers), " | ".join("---" for _ in headers)]
+    lines += [" | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row) for row in rows]
+    return [f"| {line} |" for line in lines]
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"

@@ -1,0 +1,105 @@
+"""Settings of the corpus stage: which sources, how they are filtered and split, and how they are tokenized."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from components.corpus import licence
+from components.corpus.vocabulary import SMALLEST_VOCABULARY
+from components.platform.settings import Settings
+
+Group = Literal["guidelines", "abstracts", "papers", "replay"]
+GROUPS: tuple[Group, ...] = get_args(Group)
+PAPER_VALIDATION_FRACTION = {"guidelines": 0.05, "abstracts": 0.03, "papers": 0.03, "replay": 0.0}
+
+
+class SourceSettings(Settings):
+    """One source of documents."""
+
+    name: str = Field(description="name of the source in reports and in the corpus", pattern=r"^[\w.-]+$")
+    group: Group = Field(description="row of the paper's Table 1 that its documents count towards")
+    format: Literal["guidelines", "s2orc", "abstracts", "pubmed_xml", "jats", "redpajama"] = Field(
+        description="how its files are written; names a reader in components/corpus/sources"
+    )
+    paths: list[str] = Field(description="files or globs below the data root, read in this order", min_length=1)
+    papers: list[str] = Field(
+        default=[], description="files of Semantic Scholar's `papers`, joined by corpusid for titles and identifiers"
+    )
+    validation_fraction: float | None = Field(
+        default=None, ge=0, lt=1, description="share of documents held out; by default the paper's (Table 1)"
+    )
+    licence: str | None = Field(default=None, description="licence of the documents that do not state one")
+    licences: list[str] | None = Field(
+        default=None, description="allowed licences, such as cc-by or cc0; by default licences are not checked"
+    )
+    unknown_licence: Literal["drop", "keep"] = Field(
+        default="drop", description="what happens to documents without a licence, where `licences` is given"
+    )
+
+    @field_validator("licences")
+    @classmethod
+    def _spelled_as_normalised(cls, licences: list[str] | None) -> list[str] | None:
+        for name in licences or []:
+            if licence.normalised(name) != name:
+                raise ValueError(f"{name!r} is written {licence.normalised(name)!r} here")
+        return licences
+
+    @property
+    def held_out(self) -> float:
+        """The share of documents for validation."""
+        default = PAPER_VALIDATION_FRACTION[self.group]
+        return default if self.validation_fraction is None else self.validation_fraction
+
+
+class TrainTokenizer(Settings):
+    """A tokenizer trained on this corpus: byte-level BPE."""
+
+    vocab_size: int = Field(ge=SMALLEST_VOCABULARY, description="size of the vocabulary, all special tokens included")
+    sample_characters: int = Field(
+        default=50_000_000, gt=0, description="how much training text it is trained on, chosen by hash"
+    )
+
+
+class TokenizerSettings(Settings):
+    """Where the tokenizer comes from: trained here, or taken from a Hugging Face folder."""
+
+    train: TrainTokenizer | None = Field(default=None, description="train one on this corpus")
+    path: str | None = Field(
+        default=None, description="folder below the data root with tokenizer.json and tokenizer_config.json"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> TokenizerSettings:
+        if (self.train is None) == (self.path is None):
+            raise ValueError("give either `train` or `path`")
+        return self
+
+
+class CorpusSettings(Settings):
+    """The corpus stage (paper, Table 1)."""
+
+    sources: list[SourceSettings] = Field(
+        min_length=1, description="where documents come from; of equal documents the earliest stays"
+    )
+    tokenizer: TokenizerSettings = Field(description="the tokenizer that models of this corpus use")
+    seed: int = Field(default=0, description="seed of the split and of all sampling")
+    min_characters: int = Field(default=100, ge=1, description="shortest text that is kept, without its title")
+    replay_share: float = Field(
+        default=0.01, ge=0, lt=1, description="share of replay in the training tokens (paper: 1%)"
+    )
+    batch_documents: int = Field(default=256, ge=1, description="documents handled at once; changes no result")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> CorpusSettings:
+        names = [source.name for source in self.sources]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"sources: name given twice: {', '.join(twice)}")
+        return self
+
+    def source_patterns(self) -> list[str]:
+        """Names or globs, below the data root, of all files that are read."""
+        tokenizer = [f"{self.tokenizer.path}/tokenizer.json"] if self.tokenizer.path else []
+        return [pattern for source in self.sources for pattern in (*source.paths, *source.papers)] + tokenizer

@@ -1,0 +1,59 @@
+"""Figures of the finished corpus, counted from the files that were written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from components.corpus import mixture
+from components.platform.indexed import IndexedDataset
+
+SPLITS = ("train", "validation")
+
+
+def counted(folder: Path, groups: Sequence[str]) -> dict[str, dict[str, dict[str, int]]]:
+    """Documents, tokens and characters by group and split: the paper's Table 1.
+
+    Raises:
+        RuntimeError: the Parquet and token files of a group hold different numbers of documents or tokens.
+    """
+    return {group: {split: _counted(folder, split, group) for split in SPLITS} for group in groups}
+
+
+def _counted(folder: Path, split: str, group: str) -> dict[str, int]:
+    path = folder / "documents" / split / f"{group}.parquet"
+    if not path.exists():
+        return {"documents": 0, "tokens": 0, "characters": 0}
+    tokens = IndexedDataset(folder / "tokens" / split / group)
+    figures = (
+        pl.scan_parquet(path)
+        .select(documents=pl.len(), tokens=pl.col("tokens").sum(), characters=pl.col("text").str.len_chars().sum())
+        .collect()
+        .row(0, named=True)
+    )
+    if (figures["documents"], figures["tokens"]) != (len(tokens), tokens.num_tokens):
+        raise RuntimeError(
+            f"{path} has {figures['documents']} documents of {figures['tokens']} tokens, "
+            f"but its token file has {len(tokens)} of {tokens.num_tokens}"
+        )
+    return figures
+
+
+def written(folder: Path) -> pl.DataFrame:
+    """All written documents, without their text: the columns source, group, split, licence, tokens."""
+    files = sorted((folder / "documents").glob("*/*.parquet"))
+    return pl.scan_parquet(files).select("source", "group", "split", "licence", "tokens").collect()
+
+
+def statistics(counts: dict[str, dict[str, dict[str, int]]], vocab_size: int) -> dict[str, Any]:
+    """The content of stats.json."""
+    train = {group: splits["train"]["tokens"] for group, splits in counts.items()}
+    total = {split: _sum([splits[split] for splits in counts.values()]) for split in SPLITS}
+    return {"groups": counts, "total": total, "mixture": mixture.weights(train), "vocab_size": vocab_size}
+
+
+def _sum(rows: list[dict[str, int]]) -> dict[str, int]:
+    return {name: sum(row[name] for row in rows) for name in ("documents", "tokens", "characters")}
