@@ -1,0 +1,39 @@
+"""The KFP faces of the training engine: continued pretraining and supervised fine-tuning."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Dataset, Input, Model, Output
+
+
+@dsl.component(base_image="meditron/pipeline", install_kfp_package=False)
+def pretrain(settings: str, platform: str, corpus: Input[Dataset], model: Output[Model], report: Output[HTML]) -> None:
+    """Continue pretraining of the base model on the corpus, with TP × PP × DP parallelism."""
+    from components.platform.manifest import Manifest
+    from components.platform.step import Step
+    from components.training import stage
+    from components.training.settings import PretrainSettings
+
+    with Step("pretrain", PretrainSettings, settings, platform) as step:
+        manifest = stage.run_pretrain(step.settings, step.platform, corpus=Manifest.load(corpus.path))
+        step.finish(manifest, model, report)
+
+
+@dsl.component(base_image="meditron/pipeline", install_kfp_package=False)
+def sft(
+    settings: str,
+    platform: str,
+    corpus: Input[Dataset],
+    base: Input[Model],
+    model: Output[Model],
+    report: Output[HTML],
+) -> None:
+    """Fine-tune the pretrained model on instruction data, with the same engine."""
+    from components.platform.manifest import Manifest
+    from components.platform.step import Step
+    from components.training import stage
+    from components.training.settings import SftSettings
+
+    with Step("sft", SftSettings, settings, platform) as step:
+        manifest = stage.run_sft(
+            step.settings, step.platform, corpus=Manifest.load(corpus.path), model=Manifest.load(base.path)
+        )
+        step.finish(manifest, model, report)

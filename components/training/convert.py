@@ -1,0 +1,225 @@
+"""Weights between a Hugging Face folder and the ranks, streamed: a rank reads only the slices that are its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from components.platform.errors import InputError
+from components.platform.storage import write_atomically
+from components.training.models.llama.config import LlamaConfig, read_config
+from components.training.process import Process
+from components.training.tokenizer import read_tokenizer
+
+VOCABULARY_TENSORS = frozenset({"model.embed_tokens.weight", "lm_head.weight"})
+BYTES_PER_FILE = 4 * 1024**3
+ROWS_AT_ONCE = 8192  # of an embedding table, when its mean is computed
+INDEX_NAME, SINGLE_NAME = "model.safetensors.index.json", "model.safetensors"
+
+
+@torch.no_grad()
+def load_weights(folder: Path, parameters: Mapping[str, nn.Parameter], config: LlamaConfig, process: Process) -> None:
+    """Fill this rank's parameters from a Hugging Face folder.
+
+    Where `config.vocab_size` is larger than the checkpoint's, the new tokens start as the mean of the old ones
+    (Hewitt 2021: a new token then takes about 1/vocabulary of the probability, not most of it).
+
+    Raises:
+        InputError: a tensor is missing or has another shape than the configuration says.
+    """
+    with WeightFiles(folder) as files:
+        for name, parameter in parameters.items():
+            if name in VOCABULARY_TENSORS:
+                _fill_vocabulary_rows(files, name, parameter, config.vocab_size, process)
+            else:
+                parameter.copy_(_own_slice(files, name, parameter, process))
+
+
+def _own_slice(files: WeightFiles, name: str, parameter: nn.Parameter, process: Process) -> Tensor:
+    dim = getattr(parameter, "partition_dim", None)
+    whole = list(parameter.shape)
+    if dim is not None:
+        whole[dim] *= process.layout.tensor_parallel_size
+    if files.shape(name) != whole:
+        raise InputError(f"{files.folder}: {name} is {files.shape(name)}; config.json implies {whole}")
+    if dim is None:
+        return files.slice(name)[:]
+    width = parameter.shape[dim]
+    first = process.layout.tensor_rank * width
+    return files.slice(name)[first : first + width] if dim == 0 else files.slice(name)[:, first : first + width]
+
+
+def _fill_vocabulary_rows(
+    files: WeightFiles, name: str, parameter: nn.Parameter, vocab_size: int, process: Process
+) -> None:
+    """Rows of the checkpoint, then new tokens as their mean, then zeros up to the padded size."""
+    known, hidden = files.shape(name)
+    if hidden != parameter.shape[1] or known > vocab_size:
+        raise InputError(f"{files.folder}: {name} is [{known}, {hidden}]; config.json implies {[vocab_size, hidden]}")
+    rows = parameter.shape[0]
+    first = process.layout.tensor_rank * rows
+    old, new = (min(max(bound - first, 0), rows) for bound in (known, vocab_size))
+    if old:
+        parameter[:old] = files.slice(name)[first : first + old]
+    if new > old:
+        parameter[old:new] = _mean_row(files, name).to(parameter.dtype)
+    parameter[new:] = 0.0
+
+
+def _mean_row(files: WeightFiles, name: str) -> Tensor:
+    rows, hidden = files.shape(name)
+    total = torch.zeros(hidden, dtype=torch.float64)
+    for first in range(0, rows, ROWS_AT_ONCE):
+        total += files.slice(name)[first : first + ROWS_AT_ONCE].double().sum(0)
+    return total / rows
+
+
+class WeightFiles:
+    """The safetensors files of a Hugging Face folder, opened once each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._stack = ExitStack()
+        self._handles: dict[str, Any] = {}
+        self._file_of = _weight_map(folder)
+
+    def __enter__(self) -> WeightFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def slice(self, name: str) -> Any:
+        """A lazy view of a tensor: indexing it reads just those rows or columns."""
+        if name not in self._file_of:
+            raise InputError(f"{self.folder}: the weights have no tensor {name}")
+        file = self._file_of[name]
+        if file not in self._handles:
+            self._handles[file] = self._stack.enter_context(safe_open(self.folder / file, framework="pt"))
+        return self._handles[file].get_slice(name)
+
+    def shape(self, name: str) -> list[int]:
+        return self.slice(name).get_shape()
+
+
+def _weight_map(folder: Path) -> dict[str, str]:
+    """Tensor name → file name."""
+    if (folder / INDEX_NAME).is_file():
+        return json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))["weight_map"]
+    if not (folder / SINGLE_NAME).is_file():
+        raise InputError(f"{folder}: no {SINGLE_NAME} and no {INDEX_NAME}; expected a Hugging Face model folder")
+    with safe_open(folder / SINGLE_NAME, framework="pt") as file:
+        return dict.fromkeys(file.keys(), SINGLE_NAME)
+
+
+def export_model(
+    parameters: Mapping[str, nn.Parameter],
+    config: LlamaConfig,
+    process: Process,
+    base: Path,
+    tokenizer: Path,
+    target: Path,
+) -> None:
+    """Write the model of all ranks as one Hugging Face folder; the folder appears whole or not at all.
+
+    Args:
+        parameters: this rank's slices, under Hugging Face names.
+        config: with the vocabulary size to export; padding rows beyond it are dropped.
+        base: folder whose `config.json` the exported one continues.
+        tokenizer: folder copied along, chat template included.
+        target: folder to make, on storage that all ranks share; replaced if it exists.
+    """
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    if process.is_main:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+    dist.barrier()
+    if process.layout.data_rank == 0:
+        _write_stage(parameters, config.vocab_size, process, unfinished)
+    dist.barrier()
+    if process.is_main:
+        _name_files(unfinished)
+        shutil.copytree(tokenizer, unfinished, dirs_exist_ok=True)
+        dtype = next(iter(parameters.values())).dtype
+        _write_configs(base, unfinished, config.vocab_size, str(dtype).removeprefix("torch."))
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(unfinished, target)
+    dist.barrier()
+
+
+def _write_stage(parameters: Mapping[str, nn.Parameter], vocab_size: int, process: Process, folder: Path) -> None:
+    """Write one pipeline stage's weights, in files of at most about 4 GB."""
+    pending: dict[str, Tensor] = {}
+    size = count = 0
+
+    def flush() -> None:
+        nonlocal size, count
+        if pending:
+            path = folder / f"stage-{process.layout.pipeline_rank:03}-{count:05}.safetensors"
+            save_file(pending, path, metadata={"format": "pt"})
+            pending.clear()
+            size, count = 0, count + 1
+
+    for name, tensor in _whole_tensors(parameters, process):
+        if name in VOCABULARY_TENSORS:
+            tensor = tensor[:vocab_size].clone()
+        if size + tensor.nbytes > BYTES_PER_FILE:
+            flush()
+        pending[name] = tensor
+        size += tensor.nbytes
+    flush()
+
+
+def _whole_tensors(parameters: Mapping[str, nn.Parameter], process: Process) -> Iterator[tuple[str, Tensor]]:
+    """Put slices together, one tensor at a time; yields on the first rank of each tensor group only."""
+    group, is_first = process.groups.tensor, process.layout.tensor_rank == 0
+    for name, parameter in parameters.items():
+        own = parameter.detach().contiguous()
+        dim = getattr(parameter, "partition_dim", None)
+        if dim is not None and group.size() > 1:
+            slices = [torch.empty_like(own) for _ in range(group.size())] if is_first else None
+            dist.gather(own, slices, group=group, group_dst=0)
+            own = torch.cat(slices, dim=dim) if is_first else own
+        if is_first:
+            yield name, own.cpu().clone()
+
+
+def _name_files(folder: Path) -> None:
+    """Give the stages' files their final names, and index them if they are several."""
+    files = sorted(folder.glob("stage-*.safetensors"))
+    weight_map: dict[str, str] = {}
+    total = 0
+    for number, path in enumerate(files, start=1):
+        name = SINGLE_NAME if len(files) == 1 else f"model-{number:05}-of-{len(files):05}.safetensors"
+        total += path.stat().st_size
+        with safe_open(path, framework="pt") as file:
+            weight_map |= dict.fromkeys(file.keys(), name)
+        os.replace(path, folder / name)
+    if len(files) > 1:
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        write_atomically(folder / INDEX_NAME, json.dumps(index, indent=1, sort_keys=True))
+
+
+def _write_configs(base: Path, folder: Path, vocab_size: int, dtype: str) -> None:
+    """`config.json` and `generation_config.json` with the new vocabulary; generation ends at either kind of end."""
+    tokens = read_tokenizer(folder)
+    special = {"bos_token_id": tokens.bos, "eos_token_id": tokens.eos, "pad_token_id": tokens.pad}
+    special = {key: value for key, value in special.items() if value is not None}
+    record = read_config(base) | special | {"vocab_size": vocab_size}
+    record.pop("dtype", None)
+    record["torch_dtype"] = dtype
+    write_atomically(folder / "config.json", json.dumps(record, indent=1, sort_keys=True))
+    ends = [token for token in (tokens.eos, tokens.turn_end) if token is not None]
+    generation = special | ({"eos_token_id": ends} if ends else {})
+    write_atomically(folder / "generation_config.json", json.dumps(generation, indent=1, sort_keys=True))

@@ -1,0 +1,127 @@
+"""The seam between the training loop and DeepSpeed: build, train step, eval step, state in and out."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import deepspeed
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from components.training.engine.pipeline import Pipeline, deepspeed_config
+from components.training.engine.zero import load_optimizer_state, optimizer_state
+from components.training.models.llama.config import LlamaConfig
+from components.training.parallel.groups import ProcessGroups
+from components.training.parallel.layout import ParallelLayout
+from components.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Samples of one forward pass, each [micro_batch_size, sequence_length].
+
+    `targets` are the tokens that follow; `mask` (float32) says which of them count.
+    """
+
+    tokens: Tensor
+    targets: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Loss (mean over the tokens of the global batch, in nats) and gradient norm before clipping."""
+
+    loss: float
+    grad_norm: float
+
+
+class Engine:
+    """One rank's share of a model in training. All methods are collective: every rank calls them together."""
+
+    def __init__(
+        self, config: LlamaConfig, settings: TrainingSettings, layout: ParallelLayout, groups: ProcessGroups
+    ) -> None:
+        self.layout, self.groups, self.settings = layout, groups, settings
+        deepspeed.init_distributed(dist_backend=dist.get_backend(), verbose=False)
+        with redirect_stdout(io.StringIO()):  # DeepSpeed prints its topology
+            self._pipeline = Pipeline(config, layout, groups, recompute=settings.recompute == "full")
+        self._deepspeed: Any = None
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """This rank's slices of the weights, under their Hugging Face names."""
+        return self._pipeline.hf_parameters()
+
+    def start(self) -> None:
+        """Set up optimizer and communication; call it once the weights are loaded."""
+        self._deepspeed, *_ = deepspeed.initialize(
+            model=self._pipeline,
+            optimizer=_adamw(self._pipeline, self.settings),
+            config=deepspeed_config(self.settings, self.settings.micro_batches),
+        )
+
+    def train_step(self, batches: Sequence[MicroBatch], lr: float) -> StepResult:
+        """One optimizer step over this rank's micro-batches of the global batch.
+
+        Args:
+            batches: as many as `settings.micro_batches`; empty on the stages in between, which see no samples.
+            lr: learning rate of this step.
+        """
+        for group in self._deepspeed.optimizer.optimizer.param_groups:
+            group["lr"] = lr
+        loss = self._deepspeed.train_batch(self._feed(batches, self.settings.micro_batches))
+        return StepResult(loss.item(), float(self._deepspeed.get_global_grad_norm()))
+
+    def eval_step(self, batches: Sequence[MicroBatch], count: int) -> float:
+        """Mean loss over the tokens of `count` micro-batches on each data-parallel rank."""
+        feed = self._feed(batches, count)
+        return self._deepspeed.eval_batch(feed, num_micro_batches=count).item()
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a resumed run needs of this rank: its optimizer slices (weights included) and random state."""
+        state = optimizer_state(self._deepspeed.optimizer) | {"rng": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            state["cuda_rng"] = torch.cuda.get_rng_state()
+        return state
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Continue from what `state` returned on the same rank of the same layout."""
+        load_optimizer_state(self._deepspeed.optimizer, state)
+        torch.set_rng_state(state["rng"])
+        if "cuda_rng" in state:
+            torch.cuda.set_rng_state(state["cuda_rng"])
+
+    def _feed(self, batches: Sequence[MicroBatch], count: int) -> Iterator[tuple[Tensor, Any]] | None:
+        """Micro-batches as DeepSpeed takes them: (inputs, labels)."""
+        if not batches:
+            return None
+        scale = self._loss_scale(batches, count)
+        return iter([(batch.tokens, (batch.targets, batch.mask, scale)) for batch in batches])
+
+    def _loss_scale(self, batches: Sequence[MicroBatch], count: int) -> Tensor:
+        """The factor that turns DeepSpeed's mean over micro-batches into a mean over tokens.
+
+        DeepSpeed averages over `count` micro-batches and over data-parallel ranks. A mean of means would weigh a
+        token more the fewer its micro-batch has; so each micro-batch reports Σ loss · (count · ranks / all tokens).
+        """
+        tokens = torch.stack([batch.mask.sum(dtype=torch.float64) for batch in batches]).sum()
+        tokens = tokens.to(self._deepspeed.device)
+        dist.all_reduce(tokens, group=self.groups.data)
+        return (count * self.groups.data.size() / tokens.clamp(min=1)).float()
+
+
+def _adamw(model: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019) with weight decay on matrices only, as in Megatron."""
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() == 1]
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=settings.lr,
+        betas=(settings.adam_beta1, settings.adam_beta2),
+        eps=settings.adam_eps,
+    )

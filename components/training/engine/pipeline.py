@@ -1,0 +1,98 @@
+"""The model as a DeepSpeed pipeline."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch.distributed as dist
+from deepspeed.pipe import LayerSpec, PipelineModule
+from deepspeed.runtime.pipe.topology import PipeModelDataParallelTopology
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from components.training.models.llama.config import LlamaConfig
+from components.training.models.llama.model import DecoderLayer
+from components.training.models.llama.plan import plan_layers
+from components.training.parallel.groups import ProcessGroups
+from components.training.parallel.layout import ParallelLayout
+from components.training.parallel.loss import vocab_parallel_cross_entropy
+from components.training.settings import TrainingSettings
+
+
+class Pipeline(PipelineModule):
+    """This rank's stage of a model: its layers, and the loss on the last stage.
+
+    Decoder layers are spread evenly over the stages. With `recompute`, each keeps only its input and runs its
+    forward pass again in the backward pass.
+    """
+
+    def __init__(self, config: LlamaConfig, layout: ParallelLayout, groups: ProcessGroups, recompute: bool) -> None:
+        plan = plan_layers(config, groups.tensor)
+        super().__init__(
+            layers=[LayerSpec(layer.module, *layer.arguments) for layer in plan],
+            topology=PipeModelDataParallelTopology(
+                num_pp=layout.pipeline_parallel_size,
+                num_mp=layout.tensor_parallel_size,
+                num_dp=layout.data_parallel_size,
+            ),
+            loss_fn=partial(token_weighted_loss, group=groups.tensor),
+            partition_method=f"type:^{DecoderLayer.__name__}$",
+            activation_checkpoint_interval=int(recompute),
+            activation_checkpoint_func=partial(checkpoint, use_reentrant=False),
+            checkpointable_layers=[DecoderLayer.__name__],
+        )
+        self._prefixes = [layer.weights_prefix for layer in plan]
+        self._tensor_group = groups.tensor
+
+    def hf_parameters(self) -> dict[str, nn.Parameter]:
+        """This stage's parameters under the names they have in a Hugging Face checkpoint."""
+        parameters = {}
+        for name, parameter in self.named_parameters():
+            layer, rest = name.split(".", 1)
+            parameters[self._prefixes[int(layer)] + rest] = parameter
+        return parameters
+
+    def get_tied_weights_and_groups(self) -> list[tuple[nn.Parameter, dist.ProcessGroup]]:
+        """Weights whose gradients the engine sums over a group after the last micro-batch.
+
+        DeepSpeed asks for tied weights here. A norm weight is a weight tied over its tensor group: each rank applied
+        it to its slice of the sequence only.
+        """
+        norms = [p for p in self.parameters() if getattr(p, "sequence_parallel", False)]
+        sharded = self._tensor_group.size() > 1
+        return super().get_tied_weights_and_groups() + [(p, self._tensor_group) for p in norms if sharded]
+
+
+def token_weighted_loss(logits: Tensor, labels: tuple[Tensor, Tensor, Tensor], group: dist.ProcessGroup) -> Tensor:
+    """Σ (loss · mask) · scale over the tokens of one micro-batch.
+
+    Args:
+        logits: [sequence, batch, vocabulary / TP].
+        labels: targets [batch, sequence], mask [batch, sequence] and the scale (a scalar) that makes the mean over
+            all micro-batches of an iteration the mean over its tokens.
+        group: the tensor-parallel group.
+    """
+    targets, mask, scale = labels
+    losses = vocab_parallel_cross_entropy(logits, targets.t(), group)
+    return (losses * mask.t()).sum() * scale
+
+
+def deepspeed_config(settings: TrainingSettings, micro_batches: int) -> dict[str, Any]:
+    """DeepSpeed's configuration for `TrainingSettings`."""
+    config: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": settings.micro_batch_size,
+        "gradient_accumulation_steps": micro_batches,
+        "gradient_clipping": settings.clip_grad,
+        "steps_per_print": None,
+        # The bucket is allocated whole on every step, so it must not dwarf a small model.
+        "zero_optimization": {"stage": 1, "reduce_bucket_size": 50_000_000},
+        # DeepSpeed by default splits what passes between stages over the tensor group, as if all of its ranks held
+        # the same tensor. With sequence parallelism they don't, and the loss is silently wrong (DeepSpeed #4196).
+        "pipeline": {"pipe_partitioned": False, "grad_partitioned": False},
+    }
+    if settings.dtype == "bf16":
+        config["bf16"] = {"enabled": True}
+        # Without this, gradients of many micro-batches are summed in bfloat16.
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
+    return config

@@ -1,0 +1,216 @@
+"""The two stages: continued pretraining, and supervised fine-tuning of what it made.
+
+All that can be wrong is looked for here, before a single rank starts.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from components.platform.context import PlatformSettings
+from components.platform.data import SourceFile, resolve
+from components.platform.errors import InputError, SettingsError
+from components.platform.launcher import JobSpec, launch
+from components.platform.manifest import Manifest
+from components.platform.stage import produce
+from components.platform.storage import write_atomically
+from components.training.base import write_new_model
+from components.training.data.conversations import read_conversations, source_files
+from components.training.data.pretraining import PretrainingData, ValidationData
+from components.training.data.sft import build_conversations
+from components.training.job import (
+    CHECKPOINTS_FOLDER,
+    METRICS_FILE,
+    MODEL_FOLDER,
+    ConversationSource,
+    CorpusSource,
+    TrainingJob,
+    Validation,
+)
+from components.training.metrics import read_metrics
+from components.training.models.llama.config import LlamaConfig
+from components.training.report import training_page
+from components.training.settings import PretrainSettings, SftSettings, TrainingSettings
+from components.training.tokenizer import check_same_tokens, read_tokenizer
+
+# Hidden names are not part of an artifact.
+JOB_FILE, NEW_MODEL_FOLDER, CONVERSATIONS_FOLDER = ".job.json", ".base", ".conversations"
+
+
+def run_pretrain(settings: PretrainSettings, platform: PlatformSettings, corpus: Manifest) -> Manifest:
+    """Continue pretraining of the base model on the corpus.
+
+    Returns:
+        Manifest of kind "pretrain": `model/` (a Hugging Face folder), `metrics.jsonl`, `report.html`.
+
+    Raises:
+        SettingsError: settings that don't fit model or launcher.
+        InputError: unusable corpus or base model.
+        LaunchError: training failed; LaunchInterrupted: it was stopped, and run again goes on.
+    """
+    base_files = _base_files(settings, platform)
+
+    def work(folder: Path) -> dict[str, Any]:
+        corpus_folder = corpus.local()
+        tokenizer = corpus_folder / "tokenizer"
+        base, config = _base_model(settings, base_files, tokenizer, folder)
+        job = TrainingJob(
+            name="pretrain",
+            settings=settings,
+            data=_corpus_source(corpus_folder),
+            validation=_validation(settings, corpus_folder),
+            train_iters=settings.train_iters,
+            vocab_size=config.vocab_size,
+            base=base,
+            tokenizer=tokenizer,
+            output=folder,
+        )
+        _check_corpus(job)
+        return _train(job, config, platform)
+
+    return produce("pretrain", settings, {"corpus": corpus}, platform, work, base_files)
+
+
+def run_sft(settings: SftSettings, platform: PlatformSettings, corpus: Manifest, model: Manifest) -> Manifest:
+    """Fine-tune `model` on conversations; `corpus` gives the tokenizer, which must be the model's.
+
+    Returns:
+        Manifest of kind "sft", with the same files as that of pretraining.
+
+    Raises:
+        As `run_pretrain`.
+    """
+
+    def work(folder: Path) -> dict[str, Any]:
+        base, tokenizer = model.local() / MODEL_FOLDER, corpus.local() / "tokenizer"
+        check_same_tokens(base, tokenizer)
+        config = _resized(LlamaConfig.read(base), tokenizer)
+        conversations = read_conversations(settings.data, platform)
+        stats = build_conversations(conversations, tokenizer, settings.sequence_length, folder / CONVERSATIONS_FOLDER)
+        job = TrainingJob(
+            name="sft",
+            settings=settings,
+            data=ConversationSource(folder=folder / CONVERSATIONS_FOLDER),
+            train_iters=settings.iterations(stats["conversations"]),
+            vocab_size=config.vocab_size,
+            base=base,
+            tokenizer=tokenizer,
+            output=folder,
+        )
+        return _train(job, config, platform) | {"conversations": stats["conversations"]}
+
+    inputs = {"corpus": corpus, "model": model}
+    return produce("sft", settings, inputs, platform, work, source_files(settings.data, platform))
+
+
+def _base_files(settings: PretrainSettings, platform: PlatformSettings) -> Sequence[SourceFile]:
+    """Files of an existing base model; none for a new one."""
+    path = settings.base.path
+    if path is None:
+        return ()
+    return [file for suffix in ("json", "safetensors") for file in resolve(platform, f"{path}/*.{suffix}")]
+
+
+def _base_model(
+    settings: PretrainSettings, base_files: Sequence[SourceFile], tokenizer: Path, folder: Path
+) -> tuple[Path, LlamaConfig]:
+    """The folder that training starts from, and the configuration with room for the tokenizer's ids."""
+    if settings.base.new is None:
+        base = base_files[0].path.parent
+        check_same_tokens(base, tokenizer)
+        return base, _resized(LlamaConfig.read(base), tokenizer)
+    base = folder / NEW_MODEL_FOLDER
+    config = settings.base.new.config(read_tokenizer(tokenizer).vocab_size)
+    write_new_model(config, settings.base.new.initializer_range, settings.seed, base)
+    return base, config
+
+
+def _resized(config: LlamaConfig, tokenizer: Path) -> LlamaConfig:
+    return config.with_vocab_size(max(config.vocab_size, read_tokenizer(tokenizer).vocab_size))
+
+
+def _corpus_source(corpus: Path) -> CorpusSource:
+    path = corpus / "stats.json"
+    try:
+        mixture = json.loads(path.read_text(encoding="utf-8"))["mixture"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: expected the corpus stage's statistics with a `mixture`: {error!r}") from None
+    return CorpusSource(prefixes={group: corpus / "tokens" / "train" / group for group in mixture}, weights=mixture)
+
+
+def _validation(settings: PretrainSettings, corpus: Path) -> Validation | None:
+    """All held-out groups that have tokens; None when validation is off."""
+    prefixes = {path.stem: path.with_suffix("") for path in sorted((corpus / "tokens" / "validation").glob("*.idx"))}
+    if not settings.eval_iters or not prefixes:
+        return None
+    num_samples = settings.eval_iters * settings.global_batch_size
+    return Validation(prefixes=prefixes, num_samples=num_samples, interval=settings.eval_interval)
+
+
+def _check_corpus(job: TrainingJob) -> None:
+    """Open the data as the ranks will, so that what is missing or too small is told at once."""
+    settings = job.settings
+    PretrainingData(job.data.prefixes, job.data.weights, settings.sequence_length, settings.seed)
+    if job.validation is not None:
+        ValidationData(job.validation.prefixes, settings.sequence_length, settings.seed)
+
+
+def _train(job: TrainingJob, config: LlamaConfig, platform: PlatformSettings) -> dict[str, Any]:
+    """Run the ranks, then tidy up and report. Continues from checkpoints that an earlier call left."""
+    settings = job.settings
+    problems = config.problems(settings.layout.for_rank(0), settings.sequence_length)
+    if settings.warmup_iters(job.train_iters) >= job.train_iters:
+        problems.append(f"the warm-up of {settings.warmup_iters(job.train_iters)} iterations never ends: the run has ")
+        problems[-1] += f"{job.train_iters}; lower lr_warmup_iters"
+    if problems:
+        raise SettingsError(f"{job.name}: " + "; ".join(problems))
+
+    job_file = job.output / JOB_FILE
+    write_atomically(job_file, job.model_dump_json(indent=1))
+    nodes, ranks_per_node = _nodes(settings, platform)
+    arguments = ("--job", str(job_file))
+    launch(JobSpec(job.name, "components.training.worker", arguments, ranks_per_node, nodes), platform.launcher)
+
+    rows = read_metrics(job.output / METRICS_FILE)
+    facts = _facts(job, rows)
+    write_atomically(job.output / "report.html", training_page(f"Training: {job.name}", facts, rows))
+    for scaffolding in (CHECKPOINTS_FOLDER, NEW_MODEL_FOLDER, CONVERSATIONS_FOLDER):
+        shutil.rmtree(job.output / scaffolding, ignore_errors=True)
+    return facts
+
+
+def _nodes(settings: TrainingSettings, platform: PlatformSettings) -> tuple[int, int]:
+    """Number of nodes, and of ranks on each: one per GPU on a cluster, all on one machine otherwise."""
+    world_size, pods = settings.layout.world_size, platform.launcher.pytorchjob
+    if platform.launcher.kind == "torchrun" or not pods.gpus_per_node:
+        return 1, world_size
+    ranks = min(world_size, pods.gpus_per_node)
+    if world_size % ranks:
+        raise SettingsError(
+            f"layout: {settings.layout.for_rank(0)} is {world_size} ranks, which nodes of {ranks} GPUs can't share "
+            "out evenly; change the layout or gpus_per_node"
+        )
+    return world_size // ranks, ranks
+
+
+def _facts(job: TrainingJob, rows: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """What later stages and people want to know without opening the artifact."""
+    steps = [row for row in rows if "loss" in row]
+    validation = [row["validation_loss"] for row in rows if "validation_loss" in row]
+    speeds = sorted(row["tokens_per_second"] for row in steps)
+    facts = {
+        "iterations": job.train_iters,
+        "layout": str(job.settings.layout.for_rank(0)),
+        "vocab_size": job.vocab_size,
+        "tokens": job.train_iters * job.settings.global_batch_size * job.settings.sequence_length,
+        "first_loss": steps[0]["loss"],
+        "final_loss": steps[-1]["loss"],
+        "median_tokens_per_second": speeds[len(speeds) // 2],
+    }
+    if validation:
+        facts |= {"first_validation_loss": validation[0], "final_validation_loss": validation[-1]}
+    return facts

@@ -1,0 +1,106 @@
+"""Tiny models and batches for the training tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
+
+from components.platform.chat import CHAT_TEMPLATE
+from components.platform.indexed import IndexedWriter
+from components.platform.manifest import MANIFEST_NAME, Manifest
+from components.training.models.llama.config import LlamaConfig, RopeConfig
+from components.training.settings import SftSettings
+
+TEXT = """
+Patients with acute myocardial infarction should receive aspirin at once unless it is contraindicated; beta blockers
+reduce mortality after infarction, and statins lower the risk of a second event whatever the first cholesterol value.
+In type 2 diabetes, metformin remains the first choice; add an inhibitor when heart failure or kidney disease is known.
+Pneumonia acquired in the community is treated with amoxicillin for five days when the patient improves within three.
+"""
+
+TINY = LlamaConfig(
+    vocab_size=96,
+    hidden_size=32,
+    intermediate_size=80,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=8,
+    rms_norm_eps=1e-5,
+    max_position_embeddings=64,
+    rope=RopeConfig(),
+)
+
+
+def random_batch(step: int, samples: Iterable[int], vocab_size: int):
+    """Samples that are a function of (step, sample), with masks of very different lengths."""
+    from components.training.engine.engine import MicroBatch
+
+    rows, masks = [], []
+    for sample in samples:
+        generator = torch.Generator().manual_seed(1000 * step + sample)
+        rows.append(torch.randint(vocab_size, (33,), generator=generator))
+        masks.append((torch.arange(32) >= 3 * sample).float())
+    tokens = torch.stack(rows)
+    return MicroBatch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.stack(masks))
+
+
+def make_tokenizer(folder: Path, vocab_size: int = 400) -> None:
+    """A byte-level BPE tokenizer as the corpus stage writes them."""
+    tokenizer = Tokenizer(BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = ByteLevelDecoder()
+    special = ["<unk>", "<s>", "</s>", "<pad>", "<|im_start|>", "<|im_end|>"]
+    trainer = BpeTrainer(vocab_size=vocab_size, special_tokens=special, initial_alphabet=ByteLevel.alphabet())
+    tokenizer.train_from_iterator([TEXT], trainer)
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
+    config |= {"unk_token": "<unk>", "pad_token": "<pad>", "chat_template": CHAT_TEMPLATE}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+def make_corpus(folder: Path) -> Manifest:
+    """A finished corpus artifact of two groups, small and learnable."""
+    make_tokenizer(folder / "tokenizer")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json"))
+    end = tokenizer.token_to_id("</s>")
+    words = TEXT.split()
+    random = np.random.default_rng(0)
+    for split, documents in (("train", 60), ("validation", 6)):
+        for group in ("guidelines", "papers"):
+            with IndexedWriter(folder / "tokens" / split / group, np.uint16) as writer:
+                for _ in range(documents):
+                    text = " ".join(random.permutation(words))
+                    writer.add([*tokenizer.encode(text).ids, end])
+    stats = {"mixture": {"guidelines": 1.0, "papers": 3.0}, "vocab_size": tokenizer.get_vocab_size()}
+    (folder / "stats.json").write_text(json.dumps(stats))
+    manifest = Manifest.of_folder("corpus", folder)
+    manifest.save(folder / MANIFEST_NAME)
+    return manifest
+
+
+def tiny_settings(layout: tuple[int, int, int], **changes: object) -> SftSettings:
+    """Settings of a small float32 run in a layout of (TP, PP, DP)."""
+    names = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+    settings = {
+        "layout": dict(zip(names, layout, strict=True)),
+        "sequence_length": 32,
+        "micro_batch_size": 2,
+        "global_batch_size": 8,
+        "lr": 1e-3,
+        "lr_warmup_iters": 0,
+        "dtype": "fp32",
+        "data": {"conversations": ["unused.jsonl"]},
+        "train_iters": 4,
+    }
+    return SftSettings(**settings | changes)
