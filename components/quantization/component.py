@@ -1,0 +1,26 @@
+"""The KFP face of the quantization stage."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Dataset, Input, Model, Output
+
+
+@dsl.component(base_image="meditron/pipeline", install_kfp_package=False)
+def quantize(
+    settings: str,
+    platform: str,
+    corpus: Input[Dataset],
+    tuned: Input[Model],
+    model: Output[Model],
+    report: Output[HTML],
+) -> None:
+    """Quantize the fine-tuned model to 4 bits with AWQ, calibrated on the corpus."""
+    from components.platform.manifest import Manifest
+    from components.platform.step import Step
+    from components.quantization import stage
+    from components.quantization.settings import QuantizationSettings
+
+    with Step("quantize", QuantizationSettings, settings, platform) as step:
+        manifest = stage.run(
+            step.settings, step.platform, model=Manifest.load(tuned.path), corpus=Manifest.load(corpus.path)
+        )
+        step.finish(manifest, model, report)

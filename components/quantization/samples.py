@@ -1,0 +1,86 @@
+"""Documents of the corpus as token sequences, drawn evenly from its groups and the same ones every time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.platform.errors import InputError, SettingsError
+from components.platform.manifest import Manifest
+from components.quantization.settings import QuantizationSettings
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+
+def draw_samples(
+    settings: QuantizationSettings, corpus: Manifest, split: str, wanted: int, tokenizer: PreTrainedTokenizerBase
+) -> list[torch.Tensor]:
+    """The first tokens of `wanted` documents of `split` ("train" or "validation").
+
+    Returns:
+        Token ids, each of shape [tokens] with 2 ≤ tokens ≤ `sequence_length`.
+
+    Raises:
+        SettingsError: a group of `settings.groups` is not in the corpus.
+        InputError: the groups have too few documents.
+    """
+    files = {group: _fetch(corpus, split, group) for group in settings.groups}
+    shares = _even_shares({group: _count(path) for group, path in files.items()}, wanted, split)
+    samples = []
+    for group, path in files.items():
+        texts = _draw_texts(path, shares[group], random.Random(f"{settings.seed} {split} {group}"))
+        samples += [_tokenize(text, tokenizer, settings.sequence_length) for text in texts]
+    if any(len(sample) < 2 for sample in samples):
+        raise InputError(f"{corpus.uri}: a {split} document has no text; expected at least two tokens in each")
+    return samples
+
+
+def _fetch(corpus: Manifest, split: str, group: str) -> Path:
+    name = f"documents/{split}/{group}.parquet"
+    if not corpus.has(name):
+        folder = f"documents/{split}/"
+        known = [Path(entry.path).stem for entry in corpus.files if entry.path.startswith(folder)]
+        raise SettingsError(
+            f"quantization.groups: {group} is not in the {split} split of {corpus.uri}; "
+            f"it has {', '.join(known) or 'no documents'}"
+        )
+    return corpus.fetch(name)
+
+
+def _even_shares(available: Mapping[str, int], wanted: int, split: str) -> dict[str, int]:
+    """Documents per group: as even as the groups' sizes allow."""
+    if sum(available.values()) < wanted:
+        counts = ", ".join(f"{group} {count}" for group, count in available.items())
+        key = "calibration_documents" if split == "train" else "validation_documents"
+        raise InputError(
+            f"quantization.{key}: {wanted} documents wanted, but the corpus has {sum(available.values())} "
+            f"({split}: {counts}); lower it or name more groups"
+        )
+    shares = dict.fromkeys(available, 0)
+    for _ in range(wanted):
+        smallest = min((group for group in shares if shares[group] < available[group]), key=shares.__getitem__)
+        shares[smallest] += 1
+    return shares
+
+
+def _count(path: Path) -> int:
+    import polars
+
+    return polars.scan_parquet(path).select(polars.len()).collect().item()
+
+
+def _draw_texts(path: Path, count: int, generator: random.Random) -> list[str]:
+    """`count` texts of a Parquet file, read without loading the others."""
+    import polars
+
+    rows = generator.sample(range(_count(path)), count)
+    table = polars.scan_parquet(path).select("text").with_row_index("row")
+    return table.filter(polars.col("row").is_in(rows)).sort("row").collect(engine="streaming")["text"].to_list()
+
+
+def _tokenize(text: str, tokenizer: PreTrainedTokenizerBase, length: int) -> torch.Tensor:
+    return tokenizer(text, truncation=True, max_length=length, return_tensors="pt")["input_ids"][0]

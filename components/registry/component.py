@@ -1,0 +1,47 @@
+"""The KFP face of the registry stage."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Model, Output
+
+
+@dsl.component(base_image="meditron/pipeline", install_kfp_package=False)
+def register(
+    settings: str,
+    platform: str,
+    corpus: Input[Dataset],
+    pretrained: Input[Model],
+    tuned: Input[Model],
+    quantized: Input[Model],
+    tuned_evaluation: Input[Artifact],
+    quantized_evaluation: Input[Artifact],
+    registered: Output[Artifact],
+    report: Output[HTML],
+) -> None:
+    """Summarise the run and register its model, with lineage, as a new version in MLflow."""
+    from components.platform.manifest import Manifest
+    from components.platform.step import Step
+    from components.platform.storage import join
+    from components.registry import stage
+    from components.registry.lineage import lineage_tags
+    from components.registry.settings import RegistrySettings
+
+    artifacts = {
+        "corpus": Manifest.load(corpus.path),
+        "pretrained": Manifest.load(pretrained.path),
+        "tuned": Manifest.load(tuned.path),
+        "quantized": Manifest.load(quantized.path),
+        "tuned_evaluation": Manifest.load(tuned_evaluation.path),
+        "quantized_evaluation": Manifest.load(quantized_evaluation.path),
+    }
+    with Step("register", RegistrySettings, settings, platform) as step:
+        manifest = stage.run(step.settings, step.platform, **artifacts)
+        step.finish(manifest, registered, report)
+        step.tracked.log_artifact(manifest.fetch("model_card.md"))
+        version = step.tracked.register_model(
+            step.settings.model_name,
+            join(artifacts["quantized"].uri, "model"),
+            step.settings.alias,
+            lineage_tags(artifacts),
+        )
+        registered.metadata["model_version"] = version
+        print(f"register  {step.settings.model_name} version {version} ({step.settings.alias})", flush=True)

@@ -1,0 +1,56 @@
+"""Bring a run's results together: summary, report and model card, checked to belong to one another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from components.platform.context import PlatformSettings
+from components.platform.errors import InputError
+from components.platform.manifest import REPORT_NAME, Manifest
+from components.platform.stage import produce
+from components.platform.storage import write_atomically
+from components.registry.card import model_card
+from components.registry.lineage import check_chain
+from components.registry.page import page
+from components.registry.settings import RegistrySettings
+from components.registry.summary import summarise
+
+
+def run(
+    settings: RegistrySettings,
+    platform: PlatformSettings,
+    corpus: Manifest,
+    pretrained: Manifest,
+    tuned: Manifest,
+    quantized: Manifest,
+    tuned_evaluation: Manifest,
+    quantized_evaluation: Manifest,
+) -> Manifest:
+    """Write `summary.json`, `report.html` and `model_card.md` about one trained and quantized model.
+
+    Raises:
+        InputError: the artifacts were not made from one another.
+    """
+    artifacts = {
+        "corpus": corpus,
+        "pretrained": pretrained,
+        "tuned": tuned,
+        "quantized": quantized,
+        "tuned_evaluation": tuned_evaluation,
+        "quantized_evaluation": quantized_evaluation,
+    }
+    breaks = check_chain(artifacts)
+    if breaks:
+        raise InputError("these artifacts don't belong to one run: " + "; ".join(breaks))
+
+    def work(folder: Path) -> dict[str, Any]:
+        summary = summarise(corpus, pretrained, tuned, quantized, [tuned_evaluation, quantized_evaluation])
+        write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
+        write_atomically(folder / "model_card.md", model_card(settings.model_name, summary, artifacts))
+        write_atomically(folder / REPORT_NAME, page(settings.model_name, summary).html())
+        results = {f"{row['benchmark']}/{row['model']}/accuracy": row["accuracy"] for row in summary["results"]}
+        return {"last_loss": summary["training"]["sft"]["last_loss"], **results}
+
+    return produce("registry", settings, artifacts, platform, work)
