@@ -1,0 +1,1 @@
+"""The DAG, its recipes, and the verbs around it."""

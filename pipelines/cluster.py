@@ -1,0 +1,63 @@
+"""Where each step of the DAG lands on a cluster: image, resources, node pool, secrets. Ignored by a local run."""
+
+from __future__ import annotations
+
+from kfp import kubernetes
+from kfp.dsl import PipelineTask
+from pydantic import Field
+
+from components.platform.settings import Settings
+
+
+class StepPlacement(Settings):
+    """Image and resources of one step."""
+
+    image: str | None = Field(default=None, description="container image; pin it by digest")
+    cpu: str | None = Field(default=None, description="CPU limit, such as '8'")
+    memory: str | None = Field(default=None, description="memory limit, such as '64Gi'")
+    gpus: int = Field(default=0, ge=0, description="number of GPUs of this step itself")
+    node_selector: dict[str, str] = Field(default={}, description="labels of the nodes it may run on")
+    tolerate: list[str] = Field(default=[], description="taint keys it tolerates (effect NoSchedule)")
+
+
+class ClusterSettings(Settings):
+    """Placement of the steps, by step name, and the secrets all of them get as environment variables."""
+
+    default: StepPlacement = StepPlacement()
+    steps: dict[str, StepPlacement] = Field(default={}, description="placement of single steps, instead of the default")
+    secrets: dict[str, dict[str, str]] = Field(
+        default={}, description="Kubernetes secret name → {key in the secret: environment variable}"
+    )
+    volume_claims: dict[str, str] = Field(
+        default={}, description="mount path → name of the claim; the workspace that steps and ranks share, say"
+    )
+    env: dict[str, str] = Field(default={}, description="environment variables of all steps")
+    retries: int = Field(default=2, ge=0, description="how often a failed step is started again; it resumes")
+
+
+def place(task: PipelineTask, cluster: ClusterSettings) -> PipelineTask:
+    """Put one task of the DAG where the recipe wants it."""
+    placement = cluster.steps.get(task.name, cluster.default)
+    if placement.image:
+        task.set_container_image(placement.image)
+    if placement.cpu:
+        task.set_cpu_limit(placement.cpu)
+    if placement.memory:
+        task.set_memory_limit(placement.memory)
+    if placement.gpus:
+        task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(placement.gpus)
+    for key, value in placement.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    for key in placement.tolerate:
+        kubernetes.add_toleration(task, key=key, operator="Exists", effect="NoSchedule")
+    for secret, variables in cluster.secrets.items():
+        kubernetes.use_secret_as_env(task, secret, variables)
+    for path, claim in cluster.volume_claims.items():
+        kubernetes.mount_pvc(task, claim, path)
+    for name, value in cluster.env.items():
+        task.set_env_variable(name, value)
+    if cluster.retries:
+        task.set_retry(cluster.retries)
+    # The run's id comes through the environment: as a parameter it would void KFP's cache.
+    kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
+    return task

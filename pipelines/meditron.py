@@ -1,0 +1,49 @@
+"""The Meditron recipe as one DAG: corpus → pretrain → SFT → AWQ → evaluation → registry."""
+
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+from components.corpus.component import build_corpus
+from components.evaluation.component import evaluate
+from components.platform.settings import Settings
+from components.quantization.component import quantize
+from components.registry.component import register
+from components.training.component import pretrain, sft
+from pipelines.cluster import place
+from pipelines.recipe import Recipe
+
+
+def meditron(recipe: Recipe) -> BaseComponent:
+    """The pipeline of one recipe: the same for a laptop and a cluster."""
+    platform = recipe.platform.model_dump_json()
+
+    def step(component: BaseComponent, section: Settings, **inputs: Any) -> dsl.PipelineTask:
+        task = component(settings=section.model_dump_json(), platform=platform, **inputs)
+        return place(task, recipe.cluster)
+
+    @dsl.pipeline(name=f"meditron-{recipe.name}", description=meditron.__doc__)
+    def pipeline() -> dsl.Artifact:
+        corpus = step(build_corpus, recipe.corpus).outputs["corpus"]
+        pretrained = step(pretrain, recipe.pretrain, corpus=corpus).outputs["model"]
+        tuned = step(sft, recipe.sft, corpus=corpus, base=pretrained).outputs["model"]
+        quantized = step(quantize, recipe.quantization, corpus=corpus, tuned=tuned).outputs["model"]
+
+        before = step(evaluate, recipe.evaluation, label="sft", model=tuned)
+        before = before.set_display_name("evaluate sft").outputs["evaluation"]
+        after = step(evaluate, recipe.evaluation, label="awq", model=quantized, baseline=before)
+        after = after.set_display_name("evaluate awq").outputs["evaluation"]
+
+        return step(
+            register,
+            recipe.registry,
+            corpus=corpus,
+            pretrained=pretrained,
+            tuned=tuned,
+            quantized=quantized,
+            tuned_evaluation=before,
+            quantized_evaluation=after,
+        ).outputs["registered"]
+
+    return pipeline

@@ -1,0 +1,24 @@
+"""Checks before anything is spent."""
+
+from __future__ import annotations
+
+from components.platform import storage
+from components.platform.errors import InputError
+from pipelines.recipe import Recipe
+
+
+def check_sources(recipe: Recipe) -> None:
+    """Make sure that every stage will find its source files, the last one's too.
+
+    Raises:
+        InputError: some are missing; the message names them all, and the sections that want them.
+    """
+    problems = []
+    for section in ("corpus", "pretrain", "sft", "evaluation"):
+        for pattern in getattr(recipe, section).source_patterns():
+            try:
+                storage.find(recipe.platform.data, pattern)
+            except InputError as error:
+                problems.append(f"{section}: {error}")
+    if problems:
+        raise InputError("\n".join(dict.fromkeys(problems)))

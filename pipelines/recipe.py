@@ -1,0 +1,55 @@
+"""A recipe: everything a run is, in one YAML file, typed section by section."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from pydantic import Field
+
+from components.corpus.settings import CorpusSettings
+from components.evaluation.settings import EvaluationSettings
+from components.platform.context import PlatformSettings
+from components.platform.errors import SettingsError
+from components.platform.settings import Settings, read_recipe, validate
+from components.quantization.settings import QuantizationSettings
+from components.registry.settings import RegistrySettings
+from components.training.settings import PretrainSettings, SftSettings
+from pipelines.cluster import ClusterSettings
+
+RECIPES = Path(str(resources.files("pipelines") / "recipes"))
+
+
+class Recipe(Settings):
+    """One run: where it happens, and a section for each stage of the DAG."""
+
+    name: str = Field(description="name of the recipe; MLflow runs carry it")
+    platform: PlatformSettings
+    cluster: ClusterSettings = ClusterSettings()
+    corpus: CorpusSettings
+    pretrain: PretrainSettings
+    sft: SftSettings
+    quantization: QuantizationSettings
+    evaluation: EvaluationSettings
+    registry: RegistrySettings
+
+
+def load_recipe(name_or_path: str, data: str | None = None) -> Recipe:
+    """Read and check a recipe: one of the shipped ones by name, or any file.
+
+    Args:
+        name_or_path: "laptop", "meditron-7b", "meditron-70b" or the path of a YAML file.
+        data: root of the source files, instead of the recipe's.
+
+    Raises:
+        SettingsError: one line per problem, with file, line and key.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = RECIPES / f"{name_or_path}.yaml"
+        if not path.is_file():
+            shipped = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.yaml")))
+            raise SettingsError(f"no recipe {name_or_path!r}; shipped are {shipped}; or give a .yaml file")
+    file = read_recipe(path)
+    recipe = validate(Recipe, file.values, file)
+    return recipe.model_copy(update={"platform": recipe.platform.located(path, data)})

@@ -1,0 +1,75 @@
+"""Run a recipe's DAG on this machine with kfp.local."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from types import FrameType
+
+import psutil
+from kfp import local
+
+from components.platform.errors import UserError
+from components.platform.manifest import Manifest
+from components.platform.step import RUNNER_VARIABLE
+from components.platform.tracking import finish_pipeline
+from pipelines.console import QuietConsole
+from pipelines.meditron import meditron
+from pipelines.recipe import Recipe
+
+
+def run_recipe(recipe: Recipe) -> Manifest:
+    """Run every stage as a subprocess; finished ones are found again, an interrupted one resumes.
+
+    Returns:
+        The registry's manifest: its `summary.json` tells about the whole run.
+
+    Raises:
+        UserError: a step failed; what it printed says why.
+    """
+    os.environ["KFP_RUN_ID"] = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for of_no_matter_here in (".*non-Python base image.*", ".*have no effect in the current local runner.*"):
+        warnings.filterwarnings("ignore", message=of_no_matter_here)
+    os.environ[RUNNER_VARIABLE] = str(os.getpid())
+    status = "FAILED"
+    with tempfile.TemporaryDirectory(prefix="meditron-kfp-") as root:
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root)
+        try:
+            with _signals_end_steps(), contextlib.redirect_stdout(QuietConsole(sys.stdout)):
+                task = meditron(recipe)()
+            manifest = Manifest.load(task.output.path)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        except RuntimeError as error:  # what kfp.local raises when a step fails
+            raise UserError(f"{error}\nThe step's own output above says why. Run again to go on from there.") from None
+        finally:
+            finish_pipeline(recipe.platform, status)
+    return manifest
+
+
+@contextlib.contextmanager
+def _signals_end_steps() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the running step too.
+
+    kfp.local would wait for the step, and a signal may have reached this process alone.
+    """
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        for step in psutil.Process().children():
+            step.terminate()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,154 @@
+"""The whole DAG on this machine, at the smallest size: every stage real, eight ranks, KFP, MLflow."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+import yaml
+
+from components.platform.manifest import Manifest
+from pipelines.recipe import RECIPES
+
+SAMPLE = RECIPES.parent / "sample"
+
+MEDITRON = str(Path(sys.executable).with_name("meditron"))
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def make_home(folder: Path) -> Path:
+    """A folder with the laptop recipe cut down to a few iterations."""
+    recipe = yaml.safe_load((RECIPES / "laptop.yaml").read_text())
+    recipe["corpus"]["tokenizer"]["train"]["vocab_size"] = 512
+    recipe["pretrain"] |= {"train_iters": 24, "lr_warmup_iters": 1, "sequence_length": 64, "save_interval": 2}
+    recipe["sft"] |= {"train_iters": 6, "lr": 1e-3, "min_lr": 1e-4, "sequence_length": 1000, "save_interval": 1}
+    recipe["sft"]["data"]["benchmarks"][0]["max_items"] = 32
+    recipe["quantization"] |= {"calibration_documents": 4, "validation_documents": 2}
+    recipe["evaluation"] |= {"max_items": 4}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return make_home(tmp_path_factory.mktemp("home"))
+
+
+def start(home: Path) -> subprocess.Popen:
+    command = [MEDITRON, "run", "--recipe", "recipe.yaml", "--data", str(SAMPLE)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    log = (home / "log.txt").open("a")
+    return subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+
+def output(home: Path) -> str:
+    return (home / "log.txt").read_text()
+
+
+def finished(home: Path, kind: str) -> list[Manifest]:
+    return [Manifest.load(path) for path in sorted((home / "runs" / kind).glob("*/manifest.json"))]
+
+
+def offspring(process: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def wait_for(condition, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.2)
+
+
+def test_interrupted_in_pretraining_then_resumed_to_the_end(home):
+    """Ctrl-C leaves no process behind and loses no finished work; running again completes every stage."""
+    run = start(home)
+    wait_for(lambda: list((home / "runs").glob("pretrain/*/checkpoints/*")) or run.poll() is not None)
+    assert run.poll() is None, output(home)
+    family = offspring(run)
+    assert len(family) >= 8, "the ranks are running"
+    run.send_signal(signal.SIGINT)
+    assert run.wait(timeout=90) == 130, output(home)
+    wait_for(lambda: not any(process.is_running() for process in family), seconds=20)
+    assert not finished(home, "pretrain")
+    [corpus] = finished(home, "corpus")
+
+    assert start(home).wait(timeout=500) == 0, output(home)
+    assert f"already made: {corpus.uri}" in output(home)
+    kinds = {"corpus": 1, "pretrain": 1, "sft": 1, "awq": 1, "evaluation": 2, "registry": 1}
+    assert {kind: len(finished(home, kind)) for kind in kinds} == kinds
+
+
+def test_losses_fall(home):
+    for stage in ("pretrain", "sft"):
+        [manifest] = finished(home, stage)
+        losses = [row["loss"] for row in manifest.read_jsonl("metrics.jsonl") if "loss" in row]
+        iterations = [row["iteration"] for row in manifest.read_jsonl("metrics.jsonl") if "loss" in row]
+        assert iterations == sorted(set(iterations)), "no iteration is recorded twice"
+        assert losses[-1] < losses[0]
+
+
+def test_everything_is_accounted_for_in_mlflow(home):
+    client = mlflow.MlflowClient(f"sqlite:///{home}/runs/mlflow.db")
+    experiment = client.get_experiment_by_name("meditron")
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert [parent.info.status for parent in parents] == ["KILLED", "FINISHED"]
+    children = {
+        run.data.tags["meditron.stage"]: run
+        for run in runs
+        if run.data.tags.get("mlflow.parentRunId") == parents[-1].info.run_id
+    }
+    stages = {"corpus", "pretrain", "sft", "quantize", "evaluate-sft", "evaluate-awq", "register"}
+    assert set(children) == stages
+    assert {run.info.status for run in children.values()} == {"FINISHED"}
+    assert len(client.get_metric_history(children["pretrain"].info.run_id, "loss")) == 24
+    assert children["pretrain"].data.params["layout.tensor_parallel_size"] == "2"
+
+    [version] = client.search_model_versions("name = 'meditron-laptop'")
+    [quantized] = finished(home, "awq")
+    assert version.source == f"{quantized.uri}/model"
+    assert version.tags["quantized.digest"] == quantized.digest
+    assert version.tags["corpus.digest"] == finished(home, "corpus")[0].digest
+
+
+def test_running_again_makes_nothing_twice_and_the_same(home):
+    before = {kind: finished(home, kind) for kind in ("corpus", "pretrain", "sft", "awq", "evaluation", "registry")}
+    (home / "log.txt").unlink()
+    assert start(home).wait(timeout=200) == 0, output(home)
+    assert output(home).count("already made") == 7
+    assert {kind: finished(home, kind) for kind in before} == before
+
+
+def test_the_same_recipe_elsewhere_gives_the_same_bytes(home, tmp_path):
+    """A run that nobody interrupts, in another place, ends with the very same corpus, weights and answers."""
+    other = make_home(tmp_path)
+    assert start(other).wait(timeout=300) == 0, output(other)
+    for kind in ("corpus", "pretrain", "sft", "awq", "evaluation"):
+        digests = [{manifest.digest for manifest in finished(place, kind)} for place in (home, other)]
+        assert digests[0] == digests[1], kind
+
+
+def test_the_summary_tells_where_things_are(home):
+    log = output(home)
+    for expected in (
+        "guidelines",
+        "pretrain",
+        "pubmedqa",
+        "mlflow ui --backend-store-uri",
+        "meditron chat --model runs",
+    ):
+        assert expected in log
+
+
+def test_the_model_just_made_answers(home):
+    [quantized] = finished(home, "awq")
+    command = [MEDITRON, "chat", "--model", quantized.uri, "--prompt", "What is asthma?"]
+    reply = subprocess.run([*command, "--max-new-tokens", "8"], capture_output=True, text=True, timeout=120)
+    assert reply.returncode == 0, reply.stderr
+    assert "not validated for clinical use" in reply.stderr
