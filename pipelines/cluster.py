@@ -25,6 +25,7 @@ class ClusterSettings(Settings):
 
     default: StepPlacement = StepPlacement()
     steps: dict[str, StepPlacement] = Field(default={}, description="placement of single steps, instead of the default")
+    corpus_tasks: int = Field(default=1, ge=1, description="pods that work side by side on the shards of the corpus")
     secrets: dict[str, dict[str, str]] = Field(
         default={}, description="Kubernetes secret name → {key in the secret: environment variable}"
     )

@@ -5,13 +5,13 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from components.corpus.component import build_corpus
 from components.evaluation.component import evaluate
 from components.platform.settings import Settings
 from components.quantization.component import quantize
 from components.registry.component import register
 from components.training.component import pretrain, sft
 from pipelines.cluster import place
+from pipelines.corpus import gap_replay
 from pipelines.recipe import Recipe
 
 
@@ -23,9 +23,11 @@ def meditron(recipe: Recipe) -> BaseComponent:
         task = component(settings=section.model_dump_json(), platform=platform, **inputs)
         return place(task, recipe.cluster)
 
+    build_corpus = gap_replay(recipe, step)
+
     @dsl.pipeline(name=f"meditron-{recipe.name}", description=meditron.__doc__)
     def pipeline() -> dsl.Artifact:
-        corpus = step(build_corpus, recipe.corpus).outputs["corpus"]
+        corpus = build_corpus().output
         pretrained = step(pretrain, recipe.pretrain, corpus=corpus).outputs["model"]
         tuned = step(sft, recipe.sft, corpus=corpus, base=pretrained).outputs["model"]
         quantized = step(quantize, recipe.quantization, corpus=corpus, tuned=tuned).outputs["model"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.platform import storage
+from components.platform import data
 from components.platform.errors import InputError
 from pipelines.recipe import Recipe
 
@@ -17,7 +17,7 @@ def check_sources(recipe: Recipe) -> None:
     for section in ("corpus", "pretrain", "sft", "evaluation"):
         for pattern in getattr(recipe, section).source_patterns():
             try:
-                storage.find(recipe.platform.data, pattern)
+                data.check(recipe.platform, pattern)
             except InputError as error:
                 problems.append(f"{section}: {error}")
     if problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from components.corpus.settings import CorpusSettings
 from components.evaluation.settings import EvaluationSettings
@@ -32,6 +32,16 @@ class Recipe(Settings):
     quantization: QuantizationSettings
     evaluation: EvaluationSettings
     registry: RegistrySettings
+
+    @field_validator("evaluation")
+    @classmethod
+    def _what_is_asked_was_not_read(cls, evaluation: EvaluationSettings, info: ValidationInfo) -> EvaluationSettings:
+        corpus: CorpusSettings | None = info.data.get("corpus")
+        if corpus and corpus.decontaminate:
+            for name in evaluation.benchmarks:
+                if name not in corpus.decontaminate.benchmarks:
+                    raise ValueError(f"{name} is not kept out of the corpus; add it to corpus.decontaminate.benchmarks")
+        return evaluation
 
 
 def load_recipe(name_or_path: str, data: str | None = None) -> Recipe:

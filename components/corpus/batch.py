@@ -20,8 +20,15 @@ SCHEMA = {
     "doi": pl.String,
     "corpusid": pl.String,
     "retracted": pl.Boolean,
+    "published": pl.String,
+    "venue": pl.String,
+    "citations": pl.Int32,
+    "publication_types": pl.List(pl.String),
+    "mesh": pl.List(pl.String),
 }
 IDENTIFIERS = ("pmid", "pmcid", "doi", "corpusid")
+KEPT = ("id", "source", "group", "title", "text", "licence", *IDENTIFIERS, "origin")
+"""Columns of a document that outlive its preparation."""
 
 Drops = dict[str, int]
 """How many rows a step dropped, by reason."""

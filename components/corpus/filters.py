@@ -21,11 +21,13 @@ class Filters:
         min_characters: shortest text that is kept, in characters.
         licences: licences that are allowed, as `licence.normalised` spells them; None allows all.
         unknown_licence: whether documents that state no licence are allowed, where `licences` is given.
+        pubmed_only: keep only what has a PMID or PMCID.
     """
 
     min_characters: int
     licences: tuple[str, ...] | None
     unknown_licence: bool
+    pubmed_only: bool
 
     def __call__(self, batch: pl.DataFrame) -> tuple[pl.DataFrame, Drops]:
         unknown = pl.col("licence") == licence.UNKNOWN
@@ -37,4 +39,6 @@ class Filters:
             if not self.unknown_licence:
                 conditions["licence_unknown"] = ~unknown
             conditions["licence_not_allowed"] = pl.col("licence").is_in(self.licences) | unknown
+        if self.pubmed_only:
+            conditions["not_in_pubmed"] = pl.col("pmid").is_not_null() | pl.col("pmcid").is_not_null()
         return keep_where(batch, conditions)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+LEDGER = "ledger.json"
+
 
 class LedgerError(RuntimeError):
     """Rows got lost or were made: a bug in a step, never the user's fault."""
@@ -80,6 +82,6 @@ class Ledger:
         return [entry.as_dict() for entry in self._entries.values()]
 
     def extend(self, rows: list[dict[str, Any]]) -> None:
-        """Take over entries that `rows` of another ledger gave."""
+        """Add the entries that `rows` of another ledger gave."""
         for row in rows:
             self.add(**row)

@@ -12,16 +12,25 @@ import polars as pl
 from components.corpus.datacard import GROUP_TITLES
 from components.platform.report import Page, new_figure
 
+MATCHES_SHOWN = 200
 COLOURS = {"train": "#2f6f9f", "validation": "#e0a030"}
 
 
-def page(figures: Mapping[str, Any], documents: pl.DataFrame, ledger: Sequence[Mapping[str, Any]]) -> str:
+def page(
+    figures: Mapping[str, Any],
+    documents: pl.DataFrame,
+    ledger: Sequence[Mapping[str, Any]],
+    matches: Sequence[Mapping[str, Any]],
+    profile: Mapping[str, Mapping[str, float]],
+) -> str:
     """The page, as HTML.
 
     Args:
         figures: content of stats.json.
         documents: what was written, with the columns source, group, split, licence, tokens.
         ledger: content of ledger.json.
+        matches: content of matches.jsonl.
+        profile: content of profile.json.
     """
     page = Page("Corpus")
     total = figures["total"]
@@ -33,6 +42,8 @@ def page(figures: Mapping[str, Any], documents: pl.DataFrame, ledger: Sequence[M
     _sizes(page, figures)
     _lengths(page, documents)
     _drops(page, ledger)
+    _contamination(page, matches)
+    _profile(page, profile)
     return page.html()
 
 
@@ -107,3 +118,38 @@ def _drops(page: Page, ledger: Sequence[Mapping[str, Any]]) -> None:
         axes.invert_yaxis()
         axes.set_xlabel("records")
         page.figure(figure, "Why records were left out.")
+
+
+def _contamination(page: Page, matches: Sequence[Mapping[str, Any]]) -> None:
+    page.heading("What matched an evaluation set")
+    if not matches:
+        page.text("Nothing.")
+        return
+    page.text(
+        f"{len(matches):,} matches; the documents, and all others that are the same work, were left out. "
+        f"{'The first of them:' if len(matches) > MATCHES_SHOWN else ''}"
+    )
+    page.table(
+        ("benchmark", "item", "document", "rule", "overlap", "text"),
+        [
+            (match["benchmark"], match["item"], match["document"], match["rule"], match["overlap"], match["excerpt"])
+            for match in matches[:MATCHES_SHOWN]
+        ],
+    )
+
+
+def _profile(page: Page, profile: Mapping[str, Mapping[str, float]]) -> None:
+    page.heading("Where the time went")
+    total = sum(step["cpu_seconds"] for step in profile.values())
+    page.table(
+        ("step", "CPU seconds", "share", "MB of text per second"),
+        [
+            (
+                name,
+                step["cpu_seconds"],
+                f"{step['cpu_seconds'] / total:.0%}",
+                step["megabytes"] / max(step["cpu_seconds"], 1e-9),
+            )
+            for name, step in profile.items()
+        ],
+    )

@@ -1,33 +1,49 @@
-"""The corpus stage: from the recipe's sources to documents and tokens."""
+"""The corpus stage, step by step: each leaves an artifact in the workspace that later ones take up.
+
+`run` does them all, one after the other. On a cluster each is a step of the pipeline, and those that work on shards
+(`prepare`, `tokenize`) are several at once: each `Task` takes its share, and spreads it over processes.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-from collections.abc import Iterator
-from itertools import chain, product
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import polars as pl
 
-from components.corpus import datacard, dedup, mixture, report, split, stats, tokenizer, write
-from components.corpus.ledger import Ledger
-from components.corpus.prepare import REJECTS, Prepared, prepare
-from components.corpus.settings import GROUPS, CorpusSettings
-from components.corpus.tokenize import Encoder
-from components.platform import storage
+from components.corpus import build, papers_table, questions, tokenizer
+from components.corpus import plan as planning
+from components.corpus.decide import decide as decide_all
+from components.corpus.decide import file_name
+from components.corpus.encoder import Encoder
+from components.corpus.plan import Plan, shard_name
+from components.corpus.prepare import DOCUMENTS
+from components.corpus.prepare import prepare as prepare_shard
+from components.corpus.settings import CorpusSettings, ShardSettings, TabulateSettings, TokenizeSettings
+from components.corpus.tokenize import tokenize as tokenize_shard
 from components.platform.context import PlatformSettings
-from components.platform.data import SourceFile, resolve
-from components.platform.indexed import IndexedDataset, IndexedWriter
+from components.platform.data import SourceFile
 from components.platform.manifest import Manifest
 from components.platform.progress import Progress
+from components.platform.questions.question import Question
 from components.platform.stage import produce
+from components.platform.workers import share_out
 
-WORK = ".work"  # intermediate results, from which an interrupted run continues; not part of the artifact
-DONE = ".work-done"
+Context = TypeVar("Context")
+
+# Starting a process takes a second, in which one prepares some 10 MB
+BYTES_WORTH_A_PROCESS = 16 << 20
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of `of` tasks that share out the shards, by default the only one."""
+
+    number: int = 0
+    of: int = 1
 
 
 def run(settings: CorpusSettings, platform: PlatformSettings) -> Manifest:
@@ -36,187 +52,177 @@ def run(settings: CorpusSettings, platform: PlatformSettings) -> Manifest:
     Raises:
         InputError: a source file is missing, or a source yields no document.
     """
-    files = {
-        source.name: (_resolved(platform, source.paths), _resolved(platform, source.papers))
-        for source in settings.sources
-    }
-    # Only these files: the folder may be that of a whole model, weights included
-    taken = _resolved(platform, [f"{settings.tokenizer.path}/tokenizer*.json"]) if settings.tokenizer.path else []
-    all_files = [file for pair in files.values() for part in pair for file in part] + taken
+    planned = plan(settings, platform)
+    tables = tabulate(settings, platform, planned)
+    prepared = prepare(settings, platform, planned, tables)
+    decisions = decide(settings, platform, planned, prepared)
+    tokens = tokenize(platform, prepared, decisions)
+    return merge(settings, platform, planned, tables, prepared, decisions, tokens)
+
+
+def plan(settings: CorpusSettings, platform: PlatformSettings) -> Manifest:
+    """Find all source files, and cut the work into shards."""
+    return planning.make(settings, platform)
+
+
+def tabulate(settings: CorpusSettings, platform: PlatformSettings, planned: Manifest) -> list[Manifest]:
+    """Make tables of Semantic Scholar's `papers`, one for each file."""
+    files = Plan.load(planned).all_papers()
+    only = TabulateSettings(pubmed_only=all(source.pubmed_only for source in settings.sources if source.papers))
+    context = _Tabulating(only, platform, files)
+    return _shared_out("corpus  tabulate", _tabulate, context, [file.bytes for file in files], Task())
+
+
+@dataclass(frozen=True)
+class _Tabulating:
+    settings: TabulateSettings
+    platform: PlatformSettings
+    files: Sequence[SourceFile]
+
+
+def _tabulate(context: _Tabulating, number: int) -> Manifest:
+    file = context.files[number]
 
     def work(folder: Path) -> dict[str, Any]:
-        return Build(settings, files, taken, folder).run()
+        return {"file": file.name, **papers_table.tabulate(file, context.settings.pubmed_only, folder)}
 
-    return produce("corpus", settings, {}, platform, work, source_files=all_files)
-
-
-def _resolved(platform: PlatformSettings, patterns: list[str]) -> list[SourceFile]:
-    """Files of several patterns; one that two patterns match is read once."""
-    return list({file.name: file for pattern in patterns for file in resolve(platform, pattern)}.values())
+    return produce("corpus-papers", context.settings, {}, context.platform, work, [file], part=True)
 
 
-class Build:
-    """One build in one folder. Each step leaves its result in the folder, and skips what it finds finished."""
-
-    def __init__(
-        self,
-        settings: CorpusSettings,
-        files: dict[str, tuple[list[SourceFile], list[SourceFile]]],
-        taken_tokenizer: list[SourceFile],
-        folder: Path,
-    ) -> None:
-        self.settings, self.files, self.folder = settings, files, folder
-        self.taken_tokenizer = taken_tokenizer[0].path.parent if taken_tokenizer else None
-        self.ledger = Ledger()
-
-    def run(self) -> dict[str, Any]:
-        """Returns the metadata of the manifest."""
-        prepared = self._prepare()
-        index = self._index(prepared)
-        index = self._drop("dedup", index, dedup.duplicates(index))
-        self._make_tokenizer(prepared, index)
-        encoder = Encoder(self.folder / "tokenizer")
-        index, tokens = self._tokenize(prepared, index, encoder)
-        left = index.filter(pl.col("dropped").is_null())
-        surplus = mixture.surplus_rows(left, self.settings.replay_share, self.settings.seed)
-        index = self._drop("mixture", index, index.select(reason=_where_row_in(surplus, "replay_surplus"))["reason"])
-        self._write(prepared, index, tokens, encoder)
-        return self._describe(prepared, encoder)
-
-    def _prepare(self) -> list[Prepared]:
-        loaded = tokenizer.load(self.taken_tokenizer) if self.taken_tokenizer else None
-        reserved = tokenizer.reserved(loaded)
-        prepared = []
-        for source in self.settings.sources:
-            files, papers = self.files[source.name]
-            folder = self.folder / WORK / "prepared" / source.name
-            prepared.append(prepare(source, files, papers, self.settings, reserved, folder))
-            self.ledger.extend(prepared[-1].ledger_rows())
-        return prepared
-
-    def _index(self, prepared: list[Prepared]) -> pl.DataFrame:
-        """What decisions need to know of each document: a row each, in the order of the recipe, without texts.
-
-        The column `dropped` says why a document was left out; null while it is in.
-        """
-        columns = ["id", "source", "group", *dedup.KEYS]
-        length = pl.col("text").str.len_chars().alias("characters")
-        index = pl.concat([part.documents().select(*columns, length).collect() for part in prepared])
-        held_out = {source.name: source.held_out for source in self.settings.sources}
-        return index.with_row_index("row").with_columns(
-            split=split.assigned(index, held_out, self.settings.seed), dropped=pl.lit(None, pl.String)
-        )
-
-    def _drop(self, step: str, index: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
-        """Drop the documents that have a reason, and enter the step in the ledger."""
-        before = index.filter(pl.col("dropped").is_null())
-        index = index.with_columns(dropped=pl.coalesce("dropped", reasons))
-        after = index.filter(pl.col("row").is_in(before["row"].implode()))
-        for source in self.settings.sources:
-            dropped = after.filter(pl.col("source") == source.name)["dropped"]
-            drops = dict(dropped.drop_nulls().value_counts().sort("dropped").iter_rows())
-            self.ledger.add(source.name, step, dropped.len(), dropped.null_count(), drops)
-        return index
-
-    def _make_tokenizer(self, prepared: list[Prepared], index: pl.DataFrame) -> None:
-        folder = self.folder / "tokenizer"
-        if folder.exists():
-            return
-        if self.taken_tokenizer:
-            tokenizer.save_taken(self.taken_tokenizer, folder)
-            return
-        train = self.settings.tokenizer.train
-        pool = index.filter(pl.col("dropped").is_null() & (pl.col("split") == "train"))
-        rows = split.sample(pool, "characters", train.sample_characters, self.settings.seed, "tokenizer")
-        with Progress("corpus  train tokenizer", float(len(rows)), "documents") as progress:
-            texts = chain.from_iterable(self._texts(prepared, index, pl.col("row").is_in(rows.implode()), progress))
-            tokenizer.save_trained(tokenizer.trained(texts, train.vocab_size), folder)
-
-    def _texts(
-        self, prepared: list[Prepared], index: pl.DataFrame, chosen: pl.Expr, progress: Progress
-    ) -> Iterator[pl.Series]:
-        """Texts of the chosen documents, in the order of the index, part by part."""
-        for part in prepared:
-            mask = index.filter(pl.col("source") == part.source.name).select(chosen).to_series()
-            start = 0
-            for path in part.parts():
-                texts = pl.read_parquet(path, columns=["text"])["text"]
-                wanted = texts.filter(mask[start : start + len(texts)])
-                start += len(texts)
-                yield wanted
-                progress.update(len(wanted))
-
-    def _tokenize(
-        self, prepared: list[Prepared], index: pl.DataFrame, encoder: Encoder
-    ) -> tuple[pl.DataFrame, dict[str, IndexedDataset]]:
-        """Token files by source, of the documents that are in.
-
-        The index gets two columns: `tokens`, a document's length, and `token_row`, its place in the token file.
-        """
-        kept = pl.col("dropped").is_null()
-        datasets = {}
-        with Progress("corpus  tokenize", float(index.select(kept.sum()).item()), "documents") as progress:
-            for part in prepared:
-                prefix = self.folder / WORK / "tokens" / part.source.name
-                if not prefix.with_name(f"{prefix.name}.idx").exists():
-                    with IndexedWriter(prefix, encoder.dtype) as writer:
-                        for texts in self._texts([part], index, kept, progress):
-                            writer.add_many(*encoder.encode(texts.to_list()))
-                datasets[part.source.name] = IndexedDataset(prefix)
-        lengths = np.zeros(index.height, dtype=np.int64)
-        lengths[index["dropped"].is_null().to_numpy()] = np.concatenate([data.lengths for data in datasets.values()])
-        token_row = kept.cast(pl.Int64).cum_sum().over("source") - 1
-        return index.with_columns(tokens=pl.Series(lengths), token_row=token_row), datasets
-
-    def _write(
-        self, prepared: list[Prepared], index: pl.DataFrame, tokens: dict[str, IndexedDataset], encoder: Encoder
-    ) -> None:
-        for name, group in product(stats.SPLITS, self._groups()):
-            chosen = pl.col("dropped").is_null() & (pl.col("split") == name) & (pl.col("group") == group)
-            if index.filter(chosen).is_empty():
-                continue
-            rows, frames = [], []
-            for part in (part for part in prepared if part.source.group == group):
-                decisions = index.filter(pl.col("source") == part.source.name)
-                rows.append((tokens[part.source.name], decisions.filter(chosen)["token_row"].to_numpy()))
-                columns = decisions.lazy().select("split", "tokens", "dropped")
-                frames.append(pl.concat([part.documents(), columns], how="horizontal"))
-            path = self.folder / "documents" / name / f"{group}.parquet"
-            write.write_documents(path, pl.concat(frames).filter(chosen))
-            write.write_tokens(self.folder / "tokens" / name / group, rows, encoder.dtype)
-
-    def _groups(self) -> list[str]:
-        """Groups of this recipe, in the order of the paper's Table 1."""
-        present = {source.group for source in self.settings.sources}
-        return [group for group in GROUPS if group in present]
-
-    def _describe(self, prepared: list[Prepared], encoder: Encoder) -> dict[str, Any]:
-        """Prove the ledger, write what people and programs read, and clear away the intermediate results."""
-        counts = stats.counted(self.folder, self._groups())
-        documents = stats.written(self.folder)
-        heights = {source.name: documents.filter(source=source.name).height for source in self.settings.sources}
-        self.ledger.check(heights)
-        figures = stats.statistics(counts, encoder.vocab_size)
-        with (self.folder / ".rejects.tmp").open("wb") as rejects:
-            for part in prepared:
-                rejects.write((part.folder / REJECTS).read_bytes())
-        (self.folder / ".rejects.tmp").rename(self.folder / REJECTS)
-        ledger = self.ledger.rows()
-        card = datacard.markdown(self.settings, self.files, figures, documents, ledger)
-        page = report.page(figures, documents, ledger)
-        for name, content in {
-            "stats.json": json.dumps(figures, indent=1),
-            "ledger.json": json.dumps(ledger, indent=1),
-            "datacard.md": card,
-            "report.html": page,
-        }.items():
-            storage.write_atomically(self.folder / name, content)
-        # Renamed first: were the run to end while deleting, half of it would look like finished work.
-        shutil.rmtree(self.folder / DONE, ignore_errors=True)
-        os.replace(self.folder / WORK, self.folder / DONE)
-        shutil.rmtree(self.folder / DONE)
-        return {"groups": figures["groups"], "mixture": figures["mixture"], "vocab_size": encoder.vocab_size}
+def prepare(
+    settings: CorpusSettings,
+    platform: PlatformSettings,
+    planned: Manifest,
+    tables: Sequence[Manifest],
+    task: Task = Task(),
+) -> list[Manifest]:
+    """Read, clean, filter and fingerprint the shards."""
+    plan = Plan.load(planned)
+    taken = tokenizer.load(plan.tokenizer[0].local().parent) if plan.tokenizer else None
+    context = _Preparing(
+        settings,
+        platform,
+        plan,
+        {table.metadata["file"]: table for table in tables},
+        questions.read(settings.decontaminate, platform),
+        tokenizer.reserved(taken),
+    )
+    return _shared_out("corpus  prepare", _prepare, context, [shard.bytes for shard in plan.shards], task)
 
 
-def _where_row_in(rows: pl.Series, reason: str) -> pl.Expr:
-    return pl.when(pl.col("row").is_in(rows.implode())).then(pl.lit(reason))
+@dataclass(frozen=True)
+class _Preparing:
+    settings: CorpusSettings
+    platform: PlatformSettings
+    plan: Plan
+    tables: Mapping[str, Manifest]
+    questions: Sequence[Question]
+    reserved: tuple[str, ...]
+
+
+def _prepare(context: _Preparing, number: int) -> Manifest:
+    shard = context.plan.shards[number]
+    settings = ShardSettings.of(context.settings, context.settings.source(shard.source), context.reserved)
+    tables = {file.name: context.tables[file.name] for file in context.plan.papers[shard.source]}
+
+    def work(folder: Path) -> dict[str, Any]:
+        paths = [table.fetch(papers_table.TABLE) for table in tables.values()]
+        return prepare_shard(shard, settings, paths, context.questions, folder)
+
+    files = [*shard.files, *context.plan.questions]
+    return produce("corpus-shard", settings, tables, context.platform, work, files, part=True)
+
+
+def decide(
+    settings: CorpusSettings, platform: PlatformSettings, planned: Manifest, prepared: Sequence[Manifest]
+) -> Manifest:
+    """Decide over all documents at once, and make the tokenizer."""
+    shards = _in_order(settings, prepared)
+    taken = Plan.load(planned).tokenizer
+
+    def work(folder: Path) -> dict[str, Any]:
+        return decide_all(settings, shards, taken[0].local().parent if taken else None, folder)
+
+    inputs = {shard_name(shard): shard for shard in shards}
+    return produce("corpus-decisions", settings, inputs, platform, work, source_files=taken)
+
+
+def tokenize(
+    platform: PlatformSettings, prepared: Sequence[Manifest], decisions: Manifest, task: Task = Task()
+) -> list[Manifest]:
+    """Turn the documents of the shards into tokens."""
+    context = _Tokenizing(platform, prepared, decisions)
+    return _shared_out("corpus  tokenize", _tokenize, context, [s.metadata["characters"] for s in prepared], task)
+
+
+@dataclass(frozen=True)
+class _Tokenizing:
+    platform: PlatformSettings
+    prepared: Sequence[Manifest]
+    decisions: Manifest
+
+
+def _tokenize(context: _Tokenizing, number: int) -> Manifest:
+    shard, decisions = context.prepared[number], context.decisions
+    checksums = {entry.path: entry.sha256 for entry in decisions.files}
+    settings = TokenizeSettings(
+        decisions=checksums[file_name(shard)],
+        tokenizer=checksums["tokenizer/tokenizer.json"],
+        fast=decisions.metadata["fast_tokenizer"],
+    )
+
+    def work(folder: Path) -> dict[str, Any]:
+        for name in ("tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"):
+            encoder_folder = decisions.fetch(name).parent
+        encoder = Encoder(encoder_folder, settings.fast)
+        decided = pl.read_parquet(decisions.fetch(file_name(shard)))
+        tokens = tokenize_shard(shard.fetch(DOCUMENTS), decided, encoder, folder)
+        return {"source": shard.metadata["source"], "shard": shard.metadata["shard"], "tokens": tokens}
+
+    return produce("corpus-tokens", settings, {"shard": shard}, context.platform, work, part=True)
+
+
+def merge(
+    settings: CorpusSettings,
+    platform: PlatformSettings,
+    planned: Manifest,
+    tables: Sequence[Manifest],
+    prepared: Sequence[Manifest],
+    decisions: Manifest,
+    tokens: Sequence[Manifest],
+) -> Manifest:
+    """Put the corpus together, and describe it."""
+    plan = Plan.load(planned)
+    shards, tokens = _in_order(settings, prepared), _in_order(settings, tokens)
+
+    def work(folder: Path) -> dict[str, Any]:
+        return build.Build(settings, plan, tables, shards, decisions, tokens, folder).run()
+
+    inputs = {"decisions": decisions} | {
+        f"{part.kind}/{shard_name(part)}": part for parts in (shards, tokens) for part in parts
+    }
+    return produce("corpus", settings, inputs, platform, work, source_files=plan.files())
+
+
+def _in_order(settings: CorpusSettings, parts: Sequence[Manifest]) -> list[Manifest]:
+    """Parts of many tasks in the order of the recipe's sources and of their files."""
+    sources = [source.name for source in settings.sources]
+    return sorted(parts, key=lambda part: (sources.index(part.metadata["source"]), part.metadata["shard"]))
+
+
+def _shared_out(
+    title: str, function: Callable[[Context, int], Manifest], context: Any, sizes: Sequence[int], task: Task
+) -> list[Manifest]:
+    """This task's share of the items 0, 1, ... whose sizes in bytes are given, spread over processes."""
+    mine = planning.share(sizes, task.number, task.of)
+    total = sum(sizes[item] for item in mine)
+    workers = context.platform.workers or len(os.sched_getaffinity(0))
+    worthwhile = 1 + total // BYTES_WORTH_A_PROCESS
+    results = []
+    if not mine:
+        return results
+    with Progress(title, total / 1e6, "MB") as progress:
+        for item, result in zip(mine, share_out(function, context, mine, min(workers, worthwhile)), strict=True):
+            results.append(result)
+            progress.update(sizes[item] / 1e6)
+    return results

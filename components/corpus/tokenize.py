@@ -1,35 +1,49 @@
-"""Token ids of documents: what the tokenizer makes of the text, and an end-of-document token. No BOS (paper)."""
+"""One shard from documents to tokens: of those that are in, one token file for each split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
+import orjson
+import polars as pl
 
-from components.corpus import tokenizer
-from components.platform.indexed import smallest_dtype
+from components.corpus.encoder import Encoder
+from components.corpus.stats import SPLITS
+from components.corpus.tables import row_groups
+from components.platform.indexed import IndexedWriter
+from components.platform.manifest import PROFILE_NAME
 
 
-class Encoder:
-    """Encodes documents with the tokenizer in a folder; the ids do not depend on how documents are batched.
+def tokenize(documents: Path, decisions: pl.DataFrame, encoder: Encoder, folder: Path) -> dict[str, int]:
+    """Write `<split>.bin` and `<split>.idx` into `folder`, of the documents that are in, in their order.
 
-    Attributes:
-        vocab_size: number of ids, added tokens included.
-        dtype: type in which ids are stored.
+    Args:
+        documents: Parquet file of the shard.
+        decisions: a row for each of its documents, with the columns `dropped` and `held_out`.
+
+    Returns:
+        Tokens of each split.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._tokenizer = tokenizer.load(folder)
-        self._end = tokenizer.end_of_document(folder)
-        self.vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
-        self.dtype = smallest_dtype(self.vocab_size)
-
-    def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
-        """Ids of all texts end to end, shape (sum of lengths,), and the lengths, shape (len(texts),)."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        ids = [[*encoding.ids, self._end] for encoding in encodings]
-        lengths = np.array([len(document) for document in ids], dtype=np.int64)
-        return np.fromiter(chain.from_iterable(ids), dtype=self.dtype, count=int(lengths.sum())), lengths
+    split = pl.when("held_out").then(pl.lit("validation")).otherwise(pl.lit("train"))
+    splits = decisions.select(split=pl.when(pl.col("dropped").is_null()).then(split))["split"]
+    tokens = dict.fromkeys(SPLITS, 0)
+    characters, started = 0, time.process_time()
+    with ExitStack() as open_files:
+        present = [split for split in SPLITS if split in splits]  # Megatron can't map a file without tokens
+        writers = {split: open_files.enter_context(IndexedWriter(folder / split, encoder.dtype)) for split in present}
+        start = 0
+        for group in row_groups(documents, ["text"]):
+            here = splits[start : start + group.height]
+            start += group.height
+            for split, writer in writers.items():
+                texts = group["text"].filter(here == split)
+                if len(texts):
+                    ids, lengths = encoder.encode(texts.to_list())
+                    writer.add_many(ids, lengths)
+                    tokens[split] += ids.size
+                    characters += int(texts.str.len_chars().sum())
+    spent = {"characters": characters, "cpu_seconds": {"tokenize": time.process_time() - started}}
+    (folder / PROFILE_NAME).write_bytes(orjson.dumps(spent))
+    return tokens

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from components.platform.errors import SettingsError
-from components.platform.questions.benchmark import load_benchmark
+from components.platform.questions.benchmark import BenchmarkNames, load_benchmark
 from components.platform.questions.prompt import PromptStyle
 from components.platform.settings import Settings
 
@@ -15,7 +14,7 @@ from components.platform.settings import Settings
 class EvaluationSettings(Settings):
     """Settings of the evaluation stage."""
 
-    benchmarks: tuple[str, ...] = Field(
+    benchmarks: BenchmarkNames = Field(
         default=("pubmedqa", "medqa-4-option", "mmlu-medical"), min_length=1, description="what to evaluate on"
     )
     mode: Literal["top_token"] = Field(
@@ -30,18 +29,6 @@ class EvaluationSettings(Settings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="type of the weights in memory; auto: as they are stored"
     )
-
-    @field_validator("benchmarks")
-    @classmethod
-    def _each_known_and_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if repeated := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"{repeated[0]} is listed twice")
-        try:
-            for name in names:
-                load_benchmark(name)
-        except SettingsError as error:
-            raise ValueError(str(error)) from None
-        return names
 
     def source_patterns(self) -> list[str]:
         """Names or globs, below the data root, of all files that are read."""

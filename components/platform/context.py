@@ -30,6 +30,9 @@ class PlatformSettings(Settings):
     workspace: str = Field(description="root of the artifacts that stages write: a folder or an s3:// prefix")
     tracking: TrackingSettings
     launcher: LauncherSettings = LauncherSettings()
+    workers: int | None = Field(
+        default=None, ge=1, description="processes that share out work on one machine; by default one per core"
+    )
 
     def located(self, recipe: Path, data: str | None = None) -> PlatformSettings:
         """The same with the data root where it really is: `data` if given, else what the file `recipe` says."""

@@ -184,6 +184,12 @@ class IndexedDataset:
         start = self._pointers[i]
         return self._tokens[start : start + int(self.lengths[i]) * self.dtype.itemsize].view(self.dtype)
 
+    def run(self, first: int, count: int) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int32]]:
+        """Tokens of `count` > 0 documents that lie one after the other in the file, end to end, and their lengths."""
+        last = first + count - 1
+        end = self._pointers[last] + int(self.lengths[last]) * self.dtype.itemsize
+        return self._tokens[self._pointers[first] : end].view(self.dtype), self.lengths[first : first + count]
+
     def __iter__(self) -> Iterator[npt.NDArray[np.integer]]:
         return (self[i] for i in range(len(self)))
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.platform import storage
@@ -21,8 +23,8 @@ MANIFEST_NAME = "manifest.json"
 
 # Files that tell how the work went. They carry times and rates, so they are listed and checked like all others
 # but don't count towards the identity of the result: the same weights trained twice have the same digest.
-REPORT_NAME, METRICS_NAME = "report.html", "metrics.jsonl"
-RECORDS = frozenset({REPORT_NAME, METRICS_NAME})
+REPORT_NAME, METRICS_NAME, PROFILE_NAME = "report.html", "metrics.jsonl", "profile.json"
+RECORDS = frozenset({REPORT_NAME, METRICS_NAME, PROFILE_NAME})
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,12 @@ class Manifest:
     files: tuple[FileEntry, ...]
     made_by: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for entry in self.files:
+            path = PurePosixPath(entry.path)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"{entry.path}: leads out of the artifact's folder")
 
     @property
     def digest(self) -> str:
@@ -101,6 +109,11 @@ class Manifest:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{location}: not a manifest: {error!r}") from None
 
+    @classmethod
+    def load_all(cls, list_path: Path | str) -> list[Manifest]:
+        """The manifests that `save_list` noted down."""
+        return [cls.load(uri) for uri in json.loads(Path(list_path).read_text(encoding="utf-8"))]
+
     def local(self) -> Path:
         """The artifact as a verified folder on this machine; fetched from S3 when it lies there.
 
@@ -113,7 +126,11 @@ class Manifest:
         folder = scratch() / self.kind / self.digest[:16]
         absent = [entry.path for entry in self.files if not (folder / entry.path).exists()]
         storage.download(self.uri, absent, folder)
-        self._verify(folder)
+        try:
+            self._verify(folder)
+        except InputError:
+            shutil.rmtree(folder)  # the next run fetches it anew
+            raise
         return folder
 
     def has(self, path: str) -> bool:
@@ -124,7 +141,8 @@ class Manifest:
         if not storage.is_s3(self.uri):
             return Path(self.uri) / path
         folder = scratch() / self.kind / self.digest[:16]
-        storage.download(self.uri, [path], folder)
+        if not (folder / path).exists():
+            storage.download(self.uri, [path], folder)
         return folder / path
 
     def read_json(self, path: str) -> Any:
@@ -144,6 +162,11 @@ class Manifest:
         for entry, digest in zip(self.files, digests, strict=True):
             if digest != entry.sha256:
                 raise InputError(f"{folder / entry.path}: SHA-256 differs from the manifest: the file was changed")
+
+
+def save_list(manifests: Sequence[Manifest], path: Path | str) -> None:
+    """Note down where some artifacts lie: what a step hands on that makes a part of many."""
+    storage.write_atomically(Path(path), json.dumps([manifest.uri for manifest in manifests]))
 
 
 def scratch() -> Path:

@@ -36,6 +36,7 @@ def produce(
     platform: PlatformSettings,
     work: Callable[[Path], dict[str, Any]],
     source_files: Sequence[SourceFile] = (),
+    part: bool = False,
 ) -> Manifest:
     """Make the result of a stage, or find the one that is already there.
 
@@ -47,6 +48,7 @@ def produce(
         work: fills the folder it is given and returns the manifest's metadata. The folder may hold what an
             interrupted call left: `work` continues from there.
         source_files: raw input files this result is made from.
+        part: one of many parts of a step, of which it is no news that it was found.
 
     Raises:
         UserError: another process is writing the same result.
@@ -56,14 +58,15 @@ def produce(
         "kind": kind,
         "settings": settings.model_dump(mode="json"),
         "inputs": {role: manifest.digest for role, manifest in inputs.items()},
-        "sources": {file.name: file.sha256 for file in source_files},
+        "sources": {file.name: file.digest for file in source_files},
         "code": code,
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     remote = storage.is_s3(platform.workspace)
     uri = storage.join(platform.workspace if remote else str(Path(platform.workspace).resolve()), kind, key)
     if storage.exists(storage.join(uri, MANIFEST_NAME)):
-        print(f"{kind}  already made: {uri}", flush=True)
+        if not part:
+            print(f"{kind}  already made: {uri}", flush=True)
         return Manifest.load(uri)
 
     folder = scratch() / "work" / kind / key if remote else Path(uri)
@@ -74,8 +77,8 @@ def produce(
         manifest = replace(Manifest.of_folder(kind, folder, made_by=made_by, metadata=metadata), uri=uri)
         manifest.save(folder / MANIFEST_NAME)
         if remote:  # the manifest goes last: a reader never finds it before what it lists
-            storage.upload(folder, [entry.path for entry in manifest.files], uri)
-            storage.upload(folder, [MANIFEST_NAME], uri)
+            storage.upload(folder, {entry.path: entry.sha256 for entry in manifest.files}, uri)
+            storage.upload(folder, {MANIFEST_NAME: storage.sha256(folder / MANIFEST_NAME)}, uri)
     return manifest
 
 

@@ -12,7 +12,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from components.platform.context import PlatformSettings
 from components.platform.errors import UserError
@@ -34,13 +34,11 @@ class OutputFile(Protocol):
     metadata: dict[str, Any]
 
 
-class Step(Generic[T]):
-    """Context of one step: parses what the pipeline passes as text, opens the MLflow run, and hands results on.
+class PlainStep(Generic[T]):
+    """Context of one step: parses what the pipeline passes as text, and ends with the pipeline.
 
     Errors that are the user's to fix end the process with their message alone.
     """
-
-    tracked: StageRun
 
     def __init__(self, name: str, settings_type: type[T], settings: str, platform: str) -> None:
         """`settings` and `platform` are JSON: KFP would turn the integers of a dict into floats."""
@@ -53,9 +51,7 @@ class Step(Generic[T]):
         self.platform = PlatformSettings.model_validate_json(platform)
         self._open = ExitStack()
 
-    def __enter__(self) -> Step[T]:
-        params = self.settings.model_dump(mode="json")
-        self.tracked = self._open.enter_context(stage_run(self.platform, self.name, params))
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -63,6 +59,17 @@ class Step(Generic[T]):
         if isinstance(error, UserError):
             print(f"{self.name}  error: {error}", flush=True)
             sys.exit(1)
+
+
+class Step(PlainStep[T]):
+    """A step that is a run in MLflow, and hands its result on to the next stage."""
+
+    tracked: StageRun
+
+    def __enter__(self) -> Self:
+        params = self.settings.model_dump(mode="json")
+        self.tracked = self._open.enter_context(stage_run(self.platform, self.name, params))
+        return self
 
     def finish(self, manifest: Manifest, output: OutputFile, report: OutputFile) -> None:
         """Record a result in MLflow and pass its manifest and report to KFP.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.platform.context import PlatformSettings
-from components.platform.data import SourceFile, resolve
+from components.platform.data import SourceFile, local_folder, resolve
 from components.platform.errors import InputError, SettingsError
 from components.platform.launcher import JobSpec, launch
 from components.platform.manifest import Manifest
@@ -120,7 +120,7 @@ def _base_model(
 ) -> tuple[Path, LlamaConfig]:
     """The folder that training starts from, and the configuration with room for the tokenizer's ids."""
     if settings.base.new is None:
-        base = base_files[0].path.parent
+        base = local_folder(base_files)
         check_same_tokens(base, tokenizer)
         return base, _resized(LlamaConfig.read(base), tokenizer)
     base = folder / NEW_MODEL_FOLDER

@@ -51,6 +51,6 @@ def source_file(tmp_path):
         if name.endswith(".gz"):
             data = gzip.compress(data, mtime=0)[:gzipped_content_cut]
         path.write_bytes(data)
-        return SourceFile(name, path, len(data), "0" * 64)
+        return SourceFile(name, str(path), len(data), "sha256:" + "0" * 64)
 
     return make

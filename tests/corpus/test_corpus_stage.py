@@ -4,14 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
 
-from components.corpus import prepare as prepare_module
-from components.corpus import stage, tokenizer, write
+from components.corpus import build, merge, prepare, stage, tokenizer
 from components.corpus.settings import CorpusSettings
+from components.platform import storage
 from components.platform.errors import InputError, SettingsError
 from components.platform.indexed import IndexedDataset
 from components.platform.settings import load_section
@@ -47,7 +48,9 @@ def paper(corpusid, text, pmid=None):
 def sources(source_file):
     """Four groups; one abstract is of a paper that is there in full, one text stands twice, two records are bad."""
     source_file("guidelines.jsonl", [{"title": f"Guide {i}", "text": prose(i)} for i in range(40)])
-    source_file("papers.jsonl", [paper(i, prose(100 + i, 200), str(i)) for i in range(1, 31)])
+    for part, first in enumerate((1, 11, 21)):
+        rows = [paper(i, prose(100 + i, 200), str(i)) for i in range(first, first + 10)]
+        source_file(f"papers-{part}.jsonl", rows)
     abstracts = [{"corpusid": i, "abstract": prose(200 + i)} for i in (5, *range(1000, 1030))]
     abstracts += [
         {"corpusid": 2000, "abstract": prose(200 + 1000)},
@@ -59,7 +62,7 @@ def sources(source_file):
     source_file("replay.jsonl", [{"text": f"Q: {prose(i, 10 + i)}"} for i in range(300, 360)])
     return [
         {"name": "guides", "group": "guidelines", "format": "guidelines", "paths": ["guidelines.jsonl"]},
-        {"name": "full", "group": "papers", "format": "s2orc", "paths": ["papers.jsonl"], "validation_fraction": 0.2},
+        {"name": "full", "group": "papers", "format": "s2orc", "paths": ["papers-*.jsonl"], "validation_fraction": 0.2},
         {
             "name": "short",
             "group": "abstracts",
@@ -74,7 +77,13 @@ def sources(source_file):
 
 def settings(sources, **more):
     return CorpusSettings.model_validate(
-        {"sources": sources, "tokenizer": {"train": {"vocab_size": 400}}, "replay_share": 0.05, "min_characters": 20}
+        {
+            "sources": sources,
+            "tokenizer": {"train": {"vocab_size": 400}},
+            "replay_share": 0.05,
+            "min_characters": 20,
+            "near_duplicates": None,  # the texts here are made of few words
+        }
         | more
     )
 
@@ -87,7 +96,7 @@ def contents(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (".lock", "manifest.json")
+        if path.is_file() and path.name not in (".lock", "manifest.json", "profile.json", "report.html")
     }
 
 
@@ -130,7 +139,7 @@ def test_ledger_and_rejects(sources, platform):
     }  # fmt: skip
     assert ledger["short", "dedup"]["drops"] == {"duplicate_corpusid": 1, "duplicate_text": 1}
     assert ledger["full", "dedup"]["drops"] == {}
-    assert ledger["short:papers", "read"]["rows_out"] == 40
+    assert ledger["metadata of papers", "read"]["rows_out"] == 40
     assert ledger["chat", "mixture"]["drops"]["replay_surplus"] > 0
     rejects = [json.loads(line) for line in (folder / "rejects.jsonl").read_text().splitlines()]
     assert [(r["source"], r["file"], r["record"], r["reason"]) for r in rejects] == [
@@ -148,11 +157,36 @@ def test_titles_are_joined(sources, platform):
     assert row["origin"] == "abstracts.jsonl.gz:5"
 
 
-def test_same_bytes_whatever_the_batches(sources, platform, tmp_path):
+@pytest.mark.parametrize("records", [1, 7, 1000])
+@pytest.mark.parametrize("shard_bytes", [1, 5000])
+def test_same_bytes_whatever_the_batches_and_shards(sources, platform, tmp_path, monkeypatch, records, shard_bytes):
     first = contents(built(settings(sources), platform))
-    for batch in (1, 7, 1000):
-        elsewhere = platform.model_copy(update={"workspace": str(tmp_path / f"runs{batch}")})
-        assert contents(built(settings(sources, batch_documents=batch), elsewhere)) == first
+    monkeypatch.setattr(prepare, "BATCH_RECORDS", records)
+    elsewhere = platform.model_copy(update={"workspace": str(tmp_path / "elsewhere")})
+    assert contents(built(settings(sources, shard_bytes=shard_bytes), elsewhere)) == first
+
+
+@pytest.mark.slow
+def test_same_bytes_whatever_the_workers(sources, platform, tmp_path, monkeypatch):
+    first = contents(built(settings(sources), platform))
+    monkeypatch.setattr(stage, "BYTES_WORTH_A_PROCESS", 1)
+    elsewhere = platform.model_copy(update={"workspace": str(tmp_path / "elsewhere"), "workers": 3})
+    assert contents(built(settings(sources), elsewhere)) == first
+
+
+def test_same_bytes_in_steps_of_several_tasks(sources, platform, tmp_path):
+    """As the steps of the pipeline do it on a cluster."""
+    whole = settings(sources, shard_bytes=1)
+    first = contents(built(whole, platform))
+    there = platform.model_copy(update={"workspace": str(tmp_path / "elsewhere")})
+    tasks = [stage.Task(number, 3) for number in range(3)]
+    planned = stage.plan(whole, there)
+    tables = stage.tabulate(whole, there, planned)
+    prepared = [shard for task in tasks for shard in stage.prepare(whole, there, planned, tables, task)]
+    decisions = stage.decide(whole, there, planned, prepared)
+    tokens = [shard for task in reversed(tasks) for shard in stage.tokenize(there, prepared, decisions, task)]
+    assert len(tokens) == len(prepared) == 6
+    assert contents(stage.merge(whole, there, planned, tables, prepared, decisions, tokens).local()) == first
 
 
 def test_same_bytes_in_another_process(sources, platform, tmp_path):
@@ -170,8 +204,27 @@ def test_same_bytes_in_another_process(sources, platform, tmp_path):
         assert result.stdout.strip().endswith(str(folder))
 
 
-def test_row_groups_do_not_depend_on_parts(platform, source_file, monkeypatch):
-    monkeypatch.setattr(write, "ROW_GROUP", 64)
+@pytest.mark.slow
+def test_same_bytes_on_s3(sources, platform, bucket):
+    """Sources and every artifact on an S3 server; several tasks, and each finds what the others made."""
+    whole = settings(sources, shard_bytes=1)
+    first = contents(built(whole, platform))
+    data = Path(platform.data)
+    names = [path.relative_to(data).as_posix() for path in sorted(data.iterdir())]
+    storage.upload(data, {name: storage.sha256(data / name) for name in names}, f"{bucket}/data")
+    there = platform.model_copy(update={"data": f"{bucket}/data", "workspace": f"{bucket}/runs", "workers": 2})
+    manifest = stage.run(whole, there)
+    assert manifest.uri.startswith(f"{bucket}/runs/corpus/")
+    found = contents(manifest.local())
+    # The card names the files' digests, which are S3's own there
+    assert {name: found[name] for name in found if name != "datacard.md"} == {
+        name: first[name] for name in first if name != "datacard.md"
+    }
+    assert stage.run(whole, there).digest == manifest.digest
+
+
+def test_row_groups_do_not_depend_on_batches(platform, source_file, monkeypatch):
+    monkeypatch.setattr(merge, "ROW_GROUP", 64)
     source_file("many.jsonl", [{"text": prose(i, 12)} for i in range(1000)])
     source = {
         "name": "many",
@@ -181,43 +234,55 @@ def test_row_groups_do_not_depend_on_parts(platform, source_file, monkeypatch):
         "validation_fraction": 0.3,
     }
     results = []
-    for batch in (3, 100, 5000):
-        folder = built(settings([source], batch_documents=batch), platform)
+    for number, batch in enumerate((3, 100, 5000)):
+        monkeypatch.setattr(prepare, "BATCH_RECORDS", batch)
+        there = platform.model_copy(update={"workspace": f"{platform.workspace}{number}"})
+        folder = built(settings([source]), there)
         results.append((folder / "documents" / "train" / "papers.parquet").read_bytes())
     assert results[0] == results[1] == results[2]
 
 
-def test_finished_sources_are_not_read_again(sources, platform, monkeypatch):
-    whole = settings(sources)
-    untouched = prepare_module._batches
-    read = []
+def test_finished_shards_are_not_prepared_again(sources, platform, monkeypatch, source_file):
+    whole = settings(sources, shard_bytes=1)
+    original, begun = stage.prepare_shard, []
 
-    def failing(source, *rest):
-        read.append(source.name)
-        if source.name == "short" and read.count("short") == 1:
+    def failing(shard, *rest):
+        begun.append(shard.name)
+        if len(begun) == 4:
             raise KeyboardInterrupt
-        return untouched(source, *rest)
+        return original(shard, *rest)
 
-    monkeypatch.setattr(prepare_module, "_batches", failing)
+    monkeypatch.setattr(stage, "prepare_shard", failing)
     with pytest.raises(KeyboardInterrupt):
         stage.run(whole, platform)
     folder = built(whole, platform)
-    assert read == ["guides", "full", "short", "short", "chat"]
-    monkeypatch.undo()
+    expected = ["guides-00000", "full-00000", "full-00001", "full-00002", "short-00000", "chat-00000"]
+    assert begun == [*expected[:4], *expected[3:]]
     elsewhere = platform.model_copy(update={"workspace": platform.workspace + "2"})
     assert contents(folder) == contents(built(whole, elsewhere))
 
+    # A file that comes later is the only one that is prepared
+    begun.clear()
+    source_file("papers-3.jsonl", [paper(40, prose(400, 200), "40")])
+    built(whole, platform)
+    assert begun == ["full-00003"]
 
-@pytest.mark.parametrize("function", ["_make_tokenizer", "_tokenize", "_write", "_describe"])
-def test_a_run_interrupted_anywhere_continues(sources, platform, monkeypatch, function):
+
+STEPS = ["tabulate", "decide_all", "tokenize_shard"]
+
+
+@pytest.mark.parametrize(
+    ("module", "function"), [*((stage, name) for name in STEPS), (merge, "mix"), (build.Build, "_write")]
+)
+def test_a_run_interrupted_anywhere_continues(sources, platform, monkeypatch, module, function):
     whole = settings(sources)
-    original = getattr(stage.Build, function)
+    original = getattr(module, function)
 
-    def interrupted(self, *arguments):
-        original(self, *arguments)
+    def interrupted(*arguments):
+        original(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stage.Build, function, interrupted)
+    monkeypatch.setattr(module, function, interrupted)
     with pytest.raises(KeyboardInterrupt):
         stage.run(whole, platform)
     monkeypatch.undo()

@@ -1,16 +1,24 @@
 """Cleaning, filters, identifiers, licences and markup."""
 
-import polars as pl
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.corpus import batch, identifiers, licence, markup
 from components.corpus.clean import Clean, escapes
+from components.corpus.contacts import Contacts
 from components.corpus.filters import Filters
-from components.corpus.identify import identify
+from components.corpus.fingerprint import Fingerprint
+from components.corpus.identify import KEYS, identify, key
+from components.corpus.language import Language
+from components.corpus.settings import Decontaminate, NearDuplicates
 from components.corpus.sources.document import Document
+from components.corpus.upsampling import Upsampling, UpsamplingColumns
 from components.corpus.vocabulary import ADDED_TOKENS, BASE_TOKENS
+from components.platform.questions.question import Question
 
 RESERVED = (*BASE_TOKENS, *ADDED_TOKENS)
 
@@ -54,6 +62,22 @@ def test_content_survives(text):
 )
 def test_cleaning(text, expected):
     assert cleaned(text)[1] == expected
+
+
+def decomposed_pairs():
+    """Every character that NFC changes or composes: itself, and what it is composed of."""
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        if not 0xD800 <= code < 0xE000 and unicodedata.normalize("NFD", character) != character:
+            yield character, unicodedata.normalize("NFD", character)
+
+
+def test_every_text_that_nfc_would_change_is_normalised():
+    pairs = list(decomposed_pairs())
+    assert len(pairs) > 13_000
+    texts = [f"a{text}b" for pair in pairs for text in pair]
+    result, _ = Clean(RESERVED, keep_layout=False)(frame(*(Document("", text) for text in texts)))
+    assert result["text"].to_list() == [" ".join(unicodedata.normalize("NFC", text).split()) for text in texts]
 
 
 def test_layout_of_replayed_code_is_kept():
@@ -122,8 +146,8 @@ def test_markup_pieces(readable):
     assert len(markup.TOKENS) == len(set(markup.TOKENS)) == 12
 
 
-def kept(document, min_characters=1, licences=None, unknown=False):
-    result, drops = Filters(min_characters, licences, unknown)(frame(document))
+def kept(document, min_characters=1, licences=None, unknown=False, pubmed_only=False):
+    result, drops = Filters(min_characters, licences, unknown, pubmed_only)(frame(document))
     return "kept" if result.height else next(iter(drops))
 
 
@@ -138,6 +162,21 @@ def test_filters():
     assert kept(Document("", "abc"), licences=allowed) == "licence_unknown"
     assert kept(Document("", "abc"), licences=allowed, unknown=True) == "kept"
     assert kept(Document("", "abc", "cc-by-nc"), licences=allowed, unknown=True) == "licence_not_allowed"
+    assert kept(Document("", "abc", pmid="1"), pubmed_only=True) == "kept"
+    assert kept(Document("", "abc", pmcid="1"), pubmed_only=True) == "kept"
+    assert kept(Document("", "abc", doi="10.1000/x"), pubmed_only=True) == "not_in_pubmed"
+
+
+def test_a_document_is_dropped_for_one_reason():
+    documents = [
+        Document("RETRACTED: x", ""),
+        Document("", "", "other"),
+        Document("", "abc"),
+        Document("", "abc", "cc-by"),
+    ]
+    result, drops = Filters(1, ("cc-by",), unknown_licence=False, pubmed_only=True)(frame(*documents))
+    assert result.height == 0
+    assert drops == {"retracted": 1, "too_short": 1, "licence_unknown": 1, "not_in_pubmed": 1}
 
 
 @pytest.mark.parametrize(
@@ -201,21 +240,45 @@ def test_ids_name_the_work():
         Document("T", "a", pmid="1", doi="10.1000/x"),
         Document("T", "b", doi="10.1000/x", corpusid="9"),
         Document("T", "c", corpusid="9"),
-        Document("T", "Some, text!"),
-        Document("T", "some text"),
-        Document("T", "?!"),
+        Document("T", "text"),
+        Document("U", "text"),
     ]
     result, _ = identify(frame(*documents))
     assert result["id"].to_list()[:3] == ["pmid:1", "doi:10.1000/x", "corpusid:9"]
-    assert result["id"].n_unique() == 6
-    assert result["text_key"][3] == result["text_key"][4] != result["text_key"][0]
-    assert result["text_key"][5] is None
+    assert result["id"].str.head(5).to_list()[3:] == ["text:"] * 2
+    assert result["id"].n_unique() == 5
+    assert result["key"].to_list() == [key(id_) for id_ in result["id"]]
+    assert result["key_doi"][0] == result["key_doi"][1] == key("doi:10.1000/x")
+    assert result["key_corpusid"].to_list() == [None, key("corpusid:9"), key("corpusid:9"), None, None]
+
+
+def test_equal_texts_have_equal_keys():
+    """... whatever their titles, case, punctuation and spacing."""
+    texts = [("T", "Some, text!"), ("Another title", "some text"), ("", "SOME text"), ("Some", "text"), ("T", "?!")]
+    identified, _ = identify(frame(*(Document(*pair) for pair in texts)))
+    keys = Fingerprint(None, None, ())(identified)[0]["key_text"].to_list()
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+    assert keys[4] is None
 
 
 def test_a_batch_without_documents_has_all_columns():
+    questions = [Question("1", "pubmedqa", "", "Is it?", "", {"yes": "yes"}, "yes")]
+    settings = (NearDuplicates(bands=2), Decontaminate(benchmarks=["pubmedqa"]))
+    full = frame(Document("T", "Some text of the reader"))
     empty = frame()
-    for step in (Clean(RESERVED, False), Filters(1, None, False), identify):
-        empty, drops = step(empty)
+    steps = (
+        Clean(RESERVED, False),
+        Contacts(),
+        Filters(1, None, False, False),
+        Language(("en",)),
+        identify,
+        UpsamplingColumns(Upsampling()),
+        Fingerprint(*settings, questions),
+    )
+    for step in steps:
+        (full, _), (empty, drops) = step(full), step(empty)
+        assert empty.schema == full.schema
         assert empty.height == 0
         assert drops == {}
-    assert {"id": pl.String, "text_key": pl.String}.items() <= dict(empty.schema).items()
+    added = ["scrubbed", "id", "key", *(f"key_{name}" for name in KEYS), "band_00", "band_01", "contaminated"]
+    assert set(added) < set(empty.columns)

@@ -2,6 +2,8 @@
 
 import json
 
+import awkward
+import gigatoken
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from components.corpus import tokenizer
-from components.corpus.tokenize import Encoder
+from components.corpus.encoder import Encoder, agrees
 from components.corpus.vocabulary import ADDED_TOKENS, BASE_TOKENS, SMALLEST_VOCABULARY
 from components.platform import chat
 from components.platform.errors import InputError
@@ -61,9 +63,16 @@ def test_numbers_are_split_into_digits(folder):
     assert tokenizer.load(folder).encode("395", add_special_tokens=False).tokens == ["3", "9", "5"]
 
 
+def test_marks_never_stick_to_words():
+    """However often "(D" was read: the answers (A) to (D) must differ in a single token."""
+    trained = tokenizer.trained(["vitamin D (D) and (D3) " * 500], SMALLEST_VOCABULARY + 50)
+    assert trained.encode("(D", add_special_tokens=False).tokens == ["(", "D"]
+
+
+@pytest.mark.parametrize("fast", [True, False])
 @given(texts=st.lists(st.sampled_from([*TEXTS, "", "[fig] Figure 1 [/fig]"]), max_size=7), cut=st.integers(0, 7))
-def test_ids_do_not_depend_on_batches(folder, texts, cut):
-    encoder = Encoder(folder)
+def test_ids_do_not_depend_on_batches(folder, fast, texts, cut):
+    encoder = Encoder(folder, fast)
     whole, lengths = encoder.encode(texts)
     parts = [encoder.encode(texts[:cut]), encoder.encode(texts[cut:])]
     assert np.concatenate([flat for flat, _ in parts]).tolist() == whole.tolist()
@@ -71,8 +80,27 @@ def test_ids_do_not_depend_on_batches(folder, texts, cut):
     assert whole.dtype == np.uint16
 
 
-def test_end_of_document_and_no_bos(folder):
-    flat, lengths = Encoder(folder).encode(["a", ""])
+@given(texts=st.lists(st.text(), max_size=5))
+def test_gigatoken_gives_the_same_ids(folder, texts):
+    assert agrees(folder, texts)
+
+
+def test_what_gigatoken_does_not_know_is_left_to_tokenizers(folder, tmp_path):
+    layout = json.loads((folder / "tokenizer.json").read_text())
+    layout["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "a|b"
+    (tmp_path / "tokenizer.json").write_text(json.dumps(layout))
+    (tmp_path / "tokenizer_config.json").write_bytes((folder / "tokenizer_config.json").read_bytes())
+    assert not agrees(tmp_path, TEXTS)
+
+
+def test_a_fast_tokenizer_that_differs_is_not_used(folder, monkeypatch):
+    monkeypatch.setattr(gigatoken.Tokenizer, "encode_batch", lambda *_: awkward.Array([[1, 2], [3]]))
+    assert not agrees(folder, ["a", "b"])
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_end_of_document_and_no_bos(folder, fast):
+    flat, lengths = Encoder(folder, fast).encode(["a", ""])
     assert flat.tolist() == [Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id("a"), 2, 2]
     assert lengths.tolist() == [2, 1]
 
@@ -113,7 +141,7 @@ def foreign(tmp_path):
 
 def taken(foreign, ours):
     tokenizer.save_taken(foreign, ours)
-    return Encoder(ours)
+    return Encoder(ours, fast=False)
 
 
 def test_a_taken_tokenizer_keeps_its_ids(foreign, tmp_path):

@@ -2,42 +2,45 @@
 
 import gzip
 import json
+import tracemalloc
 
+import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from components.corpus import sources
 from components.corpus.sources import FORMATS, Reject, files
 from components.corpus.sources.document import RejectedError
+from components.platform.data import SourceFile
 
 
 def read(name, file):
     return list(sources.read(FORMATS[name], [file]))
 
 
+def lines(path, content):
+    """The records in a file of lines with this content."""
+    path.write_bytes(content)
+    return list(files.lines(SourceFile(path.name, str(path), len(content), "")))
+
+
 def test_lines_have_their_numbers_and_blank_ones_do_not_count(tmp_path):
-    path = tmp_path / "x.jsonl"
-    path.write_bytes(b'{"a":1}\n\n  \n{"b":2}\r\nlast')
-    assert list(files.lines(path)) == [(1, b'{"a":1}'), (4, b'{"b":2}\r'), (5, b"last")]
+    content = b'{"a":1}\n\n  \n{"b":2}\r\nlast'
+    assert lines(tmp_path / "x.jsonl", content) == [(1, b'{"a":1}'), (4, b'{"b":2}\r'), (5, b"last")]
 
 
 def test_lines_longer_than_a_block(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "BLOCK_BYTES", 7)
-    (tmp_path / "x").write_bytes(b"a" * 30 + b"\n" + b"b" * 5 + b"\n")
-    assert list(files.lines(tmp_path / "x")) == [(1, b"a" * 30), (2, b"b" * 5)]
+    assert lines(tmp_path / "x", b"a" * 30 + b"\n" + b"b" * 5 + b"\n") == [(1, b"a" * 30), (2, b"b" * 5)]
 
 
 def test_gzip_of_several_members(tmp_path):
-    path = tmp_path / "x.gz"
-    path.write_bytes(gzip.compress(b"one\nt") + gzip.compress(b"wo\n") + b"\0\0")
-    assert list(files.lines(path)) == [(1, b"one"), (2, b"two")]
+    content = gzip.compress(b"one\nt") + gzip.compress(b"wo\n") + b"\0\0"
+    assert lines(tmp_path / "x.gz", content) == [(1, b"one"), (2, b"two")]
 
 
-@pytest.mark.parametrize("second", [b"", gzip.compress(b"")])
+@pytest.mark.parametrize("second", [b"", gzip.compress(b"", mtime=0)], ids=["none", "empty"])
 def test_gzip_with_an_empty_member(tmp_path, second):
-    (tmp_path / "x.gz").write_bytes(gzip.compress(b"one\n") + second)
-    assert list(files.lines(tmp_path / "x.gz")) == [(1, b"one")]
+    assert lines(tmp_path / "x.gz", gzip.compress(b"one\n") + second) == [(1, b"one")]
 
 
 def test_truncated_gzip_keeps_the_lines_before(source_file):
@@ -52,8 +55,7 @@ def test_truncated_gzip_keeps_the_lines_before(source_file):
 
 @pytest.mark.parametrize("keep", [0, 1, 5, 12])
 def test_gzip_cut_in_its_first_bytes(tmp_path, keep):
-    (tmp_path / "x.gz").write_bytes(gzip.compress(b"hello\n" * 10)[:keep])
-    records = list(files.lines(tmp_path / "x.gz"))
+    records = lines(tmp_path / "x.gz", gzip.compress(b"hello\n" * 10)[:keep])
     if keep == 0:
         assert records == []  # an empty file has no records; an empty source is an error of the stage
     else:
@@ -64,16 +66,14 @@ def test_gzip_cut_in_its_first_bytes(tmp_path, keep):
 def test_damaged_gzip(tmp_path):
     data = bytearray(gzip.compress(b"".join(b"line %d\n" % (i * i) for i in range(20000))))
     data[len(data) // 2] ^= 0xFF
-    (tmp_path / "x.gz").write_bytes(data)
-    records = list(files.lines(tmp_path / "x.gz"))
+    records = lines(tmp_path / "x.gz", data)
     assert isinstance(records[-1][1], RejectedError)
     assert records[-1][1].reason in ("bad_gzip", "truncated_gzip")
     assert all(isinstance(payload, bytes) for _, payload in records[:-1])
 
 
 def test_a_file_that_is_not_gzip(tmp_path):
-    (tmp_path / "x.gz").write_bytes(b'{"text": "plain"}\n')
-    [(_, error)] = files.lines(tmp_path / "x.gz")
+    [(_, error)] = lines(tmp_path / "x.gz", b'{"text": "plain"}\n')
     assert error.reason == "bad_gzip"
 
 
@@ -118,36 +118,47 @@ def test_bytes_that_are_not_utf8(source_file):
     assert [getattr(item, "reason", "kept") for item in read("guidelines", file)] == ["bad_json", "kept"]
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-known_keys = st.sampled_from(
-    ["text", "title", "content", "abstract", "corpusid", "externalids", "openaccessinfo", "meta", "annotations",
-     "source", "bibref", "figure", "paragraph", "start", "end", "attributes", "oainfo", "license", "copyright"]
-)  # fmt: skip
-strange_rows = st.recursive(
-    json_values,
-    lambda inner: st.dictionaries(known_keys, inner, max_size=5),
-    max_leaves=12,
-)
+def compressed(name, content):
+    return gzip.compress(content) if name.endswith(".gz") else pa.compress(content, codec="zstd", asbytes=True)
 
 
-@pytest.mark.parametrize("name", ["guidelines", "s2orc", "abstracts", "papers", "redpajama"])
-@given(rows=st.lists(strange_rows | st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"")), max_size=6))
-def test_no_row_is_lost_uncounted(name, rows, tmp_path_factory):
-    path = tmp_path_factory.mktemp("fuzz") / "x.jsonl"
-    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
-    path.write_bytes(b"\n".join(lines))
-    file = sources.SourceFile("x.jsonl", path, 0, "")
-    assert len(read(name, file)) == sum(bool(line.strip()) for line in lines)
+def test_zstd(tmp_path):
+    packed = compressed("x.zst", b"one\ntwo\n")
+    assert lines(tmp_path / "x.zst", packed) == [(1, b"one"), (2, b"two")]
+    assert lines(tmp_path / "x.zst", packed + compressed("x.zst", b"three")) == [
+        (1, b"one"),
+        (2, b"two"),
+        (3, b"three"),
+    ]
+    [(number, error)] = lines(tmp_path / "x.zst", b'{"text": "plain"}\n')
+    assert (number, error.reason) == (1, "bad_zstd")
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
-@given(data=st.binary(max_size=200))
-def test_no_bytes_break_a_reader(name, data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fuzz")
-    for suffix, content in (("x", data), ("x.gz", data), ("y.gz", gzip.compress(data)[: len(data) + 9])):
-        (folder / suffix).write_bytes(content)
-        read(name, sources.SourceFile(suffix, folder / suffix, 0, ""))
+def test_truncated_zstd_keeps_the_lines_before(tmp_path):
+    whole = b"".join(b"%d\n" % (i * i) for i in range(400_000))
+    packed = compressed("x.zst", whole)
+    *found, (_, error) = lines(tmp_path / "x.zst", packed[: len(packed) // 2])
+    assert error.reason == "bad_zstd"
+    assert len(found) > 1000
+    assert all(line == b"%d" % ((number - 1) ** 2) for number, line in found)
+
+
+@pytest.mark.parametrize("name", ["x.gz", "x.zst"])
+def test_bombs_expand_a_block_at_a_time(tmp_path, name):
+    """64 MB of zeros, packed into some KB: blocks stay small, and the file is read no faster than it is used."""
+    content = compressed(name, bytes(64 << 20))
+    assert len(content) < 1 << 18
+    (tmp_path / name).write_bytes(content)
+    tracemalloc.start()
+    try:
+        before = pa.total_allocated_bytes()
+        sizes, arrow = [], 0
+        for block in files.blocks(SourceFile(name, str(tmp_path / name), len(content), "")):
+            sizes.append(len(block))
+            arrow = max(arrow, pa.total_allocated_bytes() - before)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sum(sizes) == 64 << 20
+    assert max(sizes) <= files.BLOCK_BYTES
+    assert peak + arrow < 8 * files.BLOCK_BYTES

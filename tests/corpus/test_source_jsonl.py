@@ -7,6 +7,7 @@ import pytest
 
 from components.corpus.sources import abstracts, files, guidelines, papers, redpajama
 from components.corpus.sources.document import Document, RejectedError
+from components.platform.data import SourceFile
 
 
 def line(**row):
@@ -23,6 +24,14 @@ def test_guideline():
 def test_guideline_in_meditrons_release_has_clean_text():
     assert guidelines.parse(line(clean_text="b", title=None)).text == "b"
     assert guidelines.parse(line(text="raw", clean_text="b")).text == "raw"
+
+
+def test_guideline_as_it_is_published():
+    row = {"id": "a1", "source": "who", "title": "T", "clean_text": "# A\n\nb", "raw_text": "A  b"}
+    row |= {"url": "https://example.org", "overview": None}
+    assert guidelines.parse(line(**row)) == Document("T", "# A\n\nb")
+    with pytest.raises(RejectedError, match="clean_text"):
+        guidelines.parse(line(**row | {"clean_text": None}))
 
 
 def test_redpajama():
@@ -74,7 +83,7 @@ def test_real_files(real_data, name, reader, documents):
     opened = gzip.open if name.endswith(".gz") else open
     with opened(path, "rb") as file:
         rows = [json.loads(row) for row in file]
-    parsed = [reader.parse(payload) for _, payload in files.lines(path)]
+    parsed = [reader.parse(payload) for _, payload in files.lines(SourceFile(name, str(path), 0, ""))]
     assert len(parsed) == len(rows) == documents
     for row, document in zip(rows, parsed, strict=True):
         assert document.text == row.get("text", row.get("abstract", ""))

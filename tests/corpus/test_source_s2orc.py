@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from components.corpus.sources import files, s2orc
 from components.corpus.sources.document import RejectedError
-from components.corpus.spans import Span, merge
+from components.corpus.spans import merge, union
+from components.platform.data import SourceFile
 
 
 def record(pieces, **more):
@@ -211,7 +212,7 @@ def test_nothing_but_front_matter_is_no_text():
 
 spans = st.lists(
     st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 4)).map(
-        lambda s: Span(min(s[:2]), max(s[:2]), f"kind{s[2]}", s[2])
+        lambda s: (min(s[:2]), max(s[:2]), s[2], f"kind{s[2]}")
     ),
     max_size=12,
 )
@@ -220,9 +221,9 @@ spans = st.lists(
 @given(spans=spans, length=st.just(30))
 def test_merge_agrees_with_painting_each_character(spans, length):
     painted = [None] * length
-    for index in sorted(range(len(spans)), key=lambda i: (spans[i].priority, i)):
-        for position in range(spans[index].start, spans[index].end):
-            painted[position] = spans[index]
+    for span in sorted(spans, key=lambda span: (span[2], span[0])):  # by rank, then start, then the order given
+        start, end, *_ = span
+        painted[start:end] = [span] * (end - start)
     pieces = list(merge(spans, length))
     assert [span for start, end, span in pieces for _ in range(start, end)] == painted
     assert [start for start, _, _ in pieces[1:]] == [end for _, end, _ in pieces[:-1]]
@@ -233,8 +234,21 @@ def test_merge_of_an_empty_text():
     assert list(merge([], 0)) == []
 
 
+stretches = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).map(lambda s: (min(s), max(s))), max_size=12)
+
+
+@given(stretches=stretches)
+def test_union_agrees_with_painting_each_character(stretches):
+    pieces = list(union(stretches))
+    covered = {place for start, end in stretches for place in range(start, end)}
+    assert [place for start, end in pieces for place in range(start, end)] == sorted(covered)
+    assert all(start < end for start, end in pieces)
+    assert all(end < start for (_, end), (start, _) in pairwise(pieces))
+
+
 def test_real_records(real_data, readable):
-    parsed = [s2orc.parse(payload) for _, payload in files.lines(real_data / "s2orc" / "s2orc_ccby.jsonl")]
+    file = SourceFile("s2orc_ccby.jsonl", str(real_data / "s2orc" / "s2orc_ccby.jsonl"), 0, "")
+    parsed = [s2orc.parse(payload) for _, payload in files.lines(file)]
     erratum, case = (readable(document.text) for document in parsed)
     assert [(d.pmid, d.pmcid, d.doi, d.licence) for d in parsed] == [
         ("36793855", "9925312", "10.7150/thno.79069", "cc-by"),

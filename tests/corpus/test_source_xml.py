@@ -1,6 +1,8 @@
 """PubMed citations and JATS full text, good and bad."""
 
 import gzip
+import io
+import tarfile
 import time
 
 import pytest
@@ -8,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.corpus import sources
-from components.corpus.sources import files, jats, pubmed_xml, xml
+from components.corpus.sources import files, jats, jats_body, pubmed_xml, xml
 from components.corpus.sources.document import RejectedError
+from components.corpus.upsampling import Upsampling
 
 BOMB = b"".join(
     [
@@ -31,12 +34,18 @@ def citations(*articles, head="", tail="</PubmedArticleSet>"):
     return f'<?xml version="1.0" encoding="utf-8"?>\n{head}<PubmedArticleSet>{"".join(articles)}{tail}\n'.encode()
 
 
+def real_file(path, content=None):
+    if content is not None:
+        path.write_bytes(content)
+    return sources.SourceFile(path.name, str(path), path.stat().st_size, "")
+
+
 def read(tmp_path, content, reader=pubmed_xml, name="x.xml"):
     """Documents, and reasons in the place of rejected ones."""
     path = tmp_path / name
     path.write_bytes(content)
     found = []
-    for _, payload in reader.records(path):
+    for _, payload in reader.records(sources.SourceFile(name, str(path), len(content), "")):
         try:
             if isinstance(payload, RejectedError):
                 raise payload
@@ -115,6 +124,77 @@ def test_truncated_files_keep_what_came_before(tmp_path):
     assert found[-1] == "truncated_gzip"
     assert [document.pmid for document in found[:-1]] == [str(i) for i in range(1, len(found))]
     assert len(found) > 100
+
+
+def test_deleted_citations_are_counted(tmp_path):
+    deleted = '<DeleteCitation><PMID Version="1">11</PMID>\n<PMID Version="1">12</PMID></DeleteCitation>'
+    file = real_file(tmp_path / "x.xml", citations(citation("1"), deleted))
+    [(_, document), *rejects] = sources.read(pubmed_xml, [file])
+    assert document.pmid == "1"
+    assert [(item.record, item.reason, item.detail) for item in rejects] == [
+        (2, "deleted_citation", "11"),
+        (3, "deleted_citation", "12"),
+    ]
+    broken = "<DeleteCitation><PMID>x</PMID><PMID>7</PMID></DeleteCitation><DeleteCitation><PMID></DeleteCitation>"
+    assert read(tmp_path, citations(broken)) == ["bad_xml", "deleted_citation", "bad_xml"]
+    assert read(tmp_path, citations("<DeleteCitation><PMID>1</PMID>", tail="")) == ["truncated_xml"]
+
+
+def test_an_article_without_end_does_not_fill_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(pubmed_xml, "_LONGEST_ARTICLE", 1000)
+    endless = "<PubmedArticle><MedlineCitation>" + "x" * 2000
+    found = read(tmp_path, citations(citation("1"), endless, citation("3")))
+    assert [item if isinstance(item, str) else item.pmid for item in found] == ["1", "record_too_long", "3"]
+
+
+@pytest.mark.parametrize(
+    ("issue", "electronic", "expected"),
+    [
+        ("<Year>2018</Year><Month>May</Month><Day>17</Day>", "", "2018-05-17"),
+        ("<Year>2018</Year><Month>06</Month>", "", "2018-06"),
+        ("<Year>2018</Year><Season>Spring</Season>", "", "2018"),
+        ("<Year>2018</Year><Month>Feb</Month><Day>31</Day>", "", "2018-02"),
+        ("<Year>2018</Year><Month>13</Month><Day>1</Day>", "", "2018"),
+        ("<Year>0000</Year>", "", None),
+        ("", "", None),
+        ("<MedlineDate>1998 Dec-1999 Jan</MedlineDate>", "", "1998-12"),
+        ("<MedlineDate>2000 Spring</MedlineDate>", "", "2000"),
+        ("<MedlineDate>1975-1976</MedlineDate>", "", "1975"),
+        ("<MedlineDate>Winter 1985</MedlineDate>", "", "1985"),
+        ("<MedlineDate>2000 Dec 23- 30</MedlineDate>", "", "2000-12"),
+        ("<MedlineDate>no date</MedlineDate>", "", None),
+        ("<Year>2018</Year>", "<Year>2018</Year><Month>05</Month><Day>17</Day>", "2018-05-17"),
+        ("<Year>2018</Year><Month>Jul</Month>", "<Year>2018</Year><Month>05</Month><Day>17</Day>", "2018-05-17"),
+        ("<Year>1951</Year><Month>Jul</Month>", "<Year>2005</Year><Month>01</Month><Day>02</Day>", "1951-07"),
+    ],
+)
+def test_dates_of_citations(tmp_path, issue, electronic, expected):
+    journal = f"<Journal><JournalIssue><PubDate>{issue}</PubDate></JournalIssue><Title>The Journal</Title></Journal>"
+    article = citation().replace("<Article>", f"<Article>{journal}")
+    article = article.replace(
+        "</Article>", f"<ArticleDate>{electronic}</ArticleDate></Article>" if electronic else "</Article>"
+    )
+    [document] = read(tmp_path, citations(article))
+    assert (document.published, document.venue) == (expected, "The Journal")
+
+
+def test_types_and_mesh_of_citations(tmp_path):
+    types = (
+        "<PublicationTypeList><PublicationType UI='D1'>Review</PublicationType><PublicationType/></PublicationTypeList>"
+    )
+    mesh = (
+        "<MeshHeadingList><MeshHeading><DescriptorName>Animals</DescriptorName></MeshHeading><MeshHeading>"
+        "<DescriptorName>Mice</DescriptorName><QualifierName>genetics</QualifierName></MeshHeading></MeshHeadingList>"
+    )
+    [document] = read(tmp_path, citations(citation(more=mesh).replace("</Article>", types + "</Article>")))
+    assert document.publication_types == ("Review",)
+    assert document.mesh == ("Animals", "Mice")
+
+
+def test_marks_in_labels_are_taken_out(tmp_path):
+    [document] = read(tmp_path, citations(citation(abstract='<AbstractText Label="&#xFDD0;A">x</AbstractText>')))
+    assert document.text == "\ufffdA: x"
 
 
 def test_other_encodings(tmp_path):
@@ -318,6 +398,89 @@ def test_retractions():
     assert not jats.parse(article("<p>x</p>").encode()).retracted
 
 
+def test_metadata_of_an_article():
+    dates = (
+        '<pub-date pub-type="collection"><year>2015</year></pub-date>'
+        '<pub-date pub-type="epub"><day>9</day><month>3</month><year>2015</year></pub-date>'
+        '<pub-date date-type="preprint"><year>2014</year></pub-date>'
+    )
+    whole = article("<p>x</p>", META + dates, kind="review-article").replace(
+        "<front>", "<front><journal-meta><journal-title-group><journal-title>The Journal</journal-title>"
+        "</journal-title-group></journal-meta>",
+    )  # fmt: skip
+    document = jats.parse(whole.encode())
+    assert (document.published, document.venue) == ("2015-03-09", "The Journal")
+    assert document.publication_types == ("Review",)
+    plain = jats.parse(article("<p>x</p>", kind="other").encode())
+    assert (plain.published, plain.venue, plain.publication_types) == (None, "", ())
+    old = whole.replace("<journal-title-group>", "").replace("</journal-title-group>", "")
+    assert jats.parse(old.encode()).venue == "The Journal"
+
+
+def test_names_of_types_are_pubmeds():
+    """Those that upsampling knows are spelled as it spells them."""
+    known = {*Upsampling().publication_types, *Upsampling().excluded_types}
+    others = {"Journal Article", "Case Reports", "Clinical Trial", "Published Erratum", "Expression of Concern"}
+    others |= {"Introductory Journal Article", "Congress", "News"}
+    assert {*jats.PUBLICATION_TYPES.values()} <= known | others
+
+
+def test_a_set_of_articles(tmp_path):
+    bad = article("<p>broken").replace("</body>", "")
+    several = [article("<p>one &alpha;</p>"), bad, article("<p>three</p>"), "<article><front/>", article("<p>five</p>")]
+    expected = ["one α", "bad_xml", "three", "bad_xml", "five"]
+    for begin, end in (("<pmc-articleset>", "</pmc-articleset>"), ("<OAI-PMH><record>", "</record></OAI-PMH>\n")):
+        found = read(tmp_path, f"{begin}{''.join(several)}{end}".encode(), jats)
+        assert [item if isinstance(item, str) else item.text for item in found] == expected
+    found = read(tmp_path, f"<pmc-articleset>{several[0]}{several[2]}".encode(), jats)
+    assert found[2:] == ["truncated_xml"]
+    found = read(tmp_path, f"<pmc-articleset>{several[0]}{several[2][:-50]}".encode(), jats)
+    assert found[1:] == ["truncated_xml"]
+    spaced = article("<p>x</p>").replace("<article ", '<article xmlns="https://jats.nlm.nih.gov/ns" ', 1)
+    found = read(tmp_path, f"<OAI-PMH xmlns='urn:oai'>{spaced}{spaced}</OAI-PMH>".encode(), jats)
+    assert [document.text for document in found] == ["x", "x"]
+
+
+def test_a_response_within_an_article_is_no_article_of_its_own(tmp_path):
+    whole = article("<p>x</p>").replace("</article>", "<sub-article><body><p>y</p></body></sub-article></article>")
+    [document] = read(tmp_path, whole.encode(), jats)
+    assert document.text == "x"
+
+
+def packed(*members):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in members:
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("name", "pack"), [("x.tar", bytes), ("x.tar.gz", gzip.compress), ("x.tgz", gzip.compress)])
+def test_packages(tmp_path, name, pack):
+    one, two = (article(f"<p>{text}</p>").encode() for text in ("one", "two"))
+    archive = packed(("a/1.nxml", one), ("a/1.jpg", b"\xff"), ("a/2.xml", b"<html/>"), ("b/3.XML", two))
+    found = read(tmp_path, pack(archive), jats, name)
+    assert [item if isinstance(item, str) else item.text for item in found] == ["one", "not_jats", "two"]
+    found = read(tmp_path, pack(archive[:1500]), jats, name)
+    assert [item if isinstance(item, str) else item.text for item in found] == ["one", "truncated_tar"]
+
+
+def test_a_file_too_large_for_an_article(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_RECORD_BYTES", 1000)
+    large = article("<p>" + "x" * 1000 + "</p>").encode()
+    assert read(tmp_path, large, jats) == ["file_too_large"]
+    assert read(tmp_path, packed(("1.xml", large)), jats, "x.tar") == ["file_too_large"]
+
+
+def test_references_without_end_are_refused(monkeypatch):
+    monkeypatch.setattr(jats_body, "MOST_REFERENCE_CHARACTERS", 1000)
+    body = "<p>" + "<xref ref-type='bibr' rid='r1'/>" * 20 + "</p>"
+    with pytest.raises(RejectedError, match="text_too_long"):
+        jats.parse(article(body, back=REFERENCES).encode())
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -325,7 +488,7 @@ def test_retractions():
         (b"<article>", "bad_xml"),
         (b"<html/>", "not_jats"),
         (b"<article><front/></article>", "not_jats"),
-        (f"<set>{article('x')}{article('y')}</set>".encode(), "several_articles"),
+        (f"<set>{article('x')}{article('y')}</set>".encode("utf-16"), "several_articles"),  # such are not cut
         (article().encode(), "empty_text"),
         (article(body="<sec><title>Only a title</title></sec>").encode(), "empty_text"),
         (b"\xff\xfe\x00", "bad_xml"),
@@ -382,7 +545,7 @@ def test_mathml_forms():
 
 
 def test_real_pubmed(real_data):
-    found = [payload for _, payload in pubmed_xml.records(real_data / "pubmed_xml" / "pubmed_mini.xml.gz")]
+    found = [payload for _, payload in pubmed_xml.records(real_file(real_data / "pubmed_xml" / "pubmed_mini.xml.gz"))]
     documents = [pubmed_xml.parse(payload) for i, payload in enumerate(found) if i != 1]
     assert len(found) == 10
     with pytest.raises(RejectedError, match="empty_text"):
@@ -397,7 +560,7 @@ def test_real_pubmed(real_data):
 
 def test_real_jats(real_data):
     paths = sorted(real_data.glob("plos_jats/*.xml")) + sorted(real_data.glob("pmc_nxml/*.nxml"))
-    documents = [jats.parse(payload) for path in paths for _, payload in jats.records(path)]
+    documents = [jats.parse(payload) for path in paths for _, payload in jats.records(real_file(path))]
     assert len(documents) == 67
     assert all(document.title and document.doi and len(document.text) > 1000 for document in documents)
     assert sum(document.licence in ("cc-by", "cc0", "public-domain") for document in documents) == 65

@@ -7,17 +7,17 @@ import pytest
 import yaml
 
 from pipelines.cli import main
-from pipelines.recipe import RECIPES
+from pipelines.recipe import RECIPES, load_recipe
 
 NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 DEPENDENCIES = {
-    "build-corpus": set(),
-    "pretrain": {"build-corpus"},
-    "sft": {"build-corpus", "pretrain"},
-    "quantize": {"build-corpus", "sft"},
+    "corpus": set(),
+    "pretrain": {"corpus"},
+    "sft": {"corpus", "pretrain"},
+    "quantize": {"corpus", "sft"},
     "evaluate": {"sft"},
     "evaluate-2": {"evaluate", "quantize"},
-    "register": {"build-corpus", "pretrain", "sft", "quantize", "evaluate", "evaluate-2"},
+    "register": {"corpus", "pretrain", "sft", "quantize", "evaluate", "evaluate-2"},
 }
 
 
@@ -36,6 +36,27 @@ def compiled(tmp_path_factory):
 def test_the_dag_is_the_same(compiled, name):
     tasks = compiled[name][0]["root"]["dag"]["tasks"]
     assert {task: set(spec.get("dependentTasks", [])) for task, spec in tasks.items()} == DEPENDENCIES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_corpus_is_a_dag_of_its_own(compiled, name):
+    """Shards are prepared and tokenized side by side; what decides over all of them stands between."""
+    pipeline = compiled[name][0]
+    components = pipeline["components"]
+    tasks = components["comp-corpus"]["dag"]["tasks"]
+    order = {task: set(spec.get("dependentTasks", [])) for task, spec in tasks.items()}
+    prepare, tokenize = (task for task in order if task.startswith("for-loop"))
+    assert order == {
+        "plan-corpus": set(),
+        prepare: {"plan-corpus"},
+        "decide-on-documents": {"plan-corpus", prepare},
+        tokenize: {"decide-on-documents"},
+        "build-corpus": {"plan-corpus", "decide-on-documents", tokenize},
+    }
+    corpus_tasks = load_recipe(name).cluster.corpus_tasks
+    for loop, inner in ((prepare, "prepare-documents"), (tokenize, "tokenize-documents")):
+        assert json.loads(tasks[loop]["parameterIterator"]["items"]["raw"]) == list(range(corpus_tasks))
+        assert list(components[f"comp-{loop}"]["dag"]["tasks"]) == [inner]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -21,9 +21,10 @@ MEDITRON = str(Path(sys.executable).with_name("meditron"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def make_home(folder: Path) -> Path:
+def make_home(folder: Path, corpus_tasks: int = 1) -> Path:
     """A folder with the laptop recipe cut down to a few iterations."""
     recipe = yaml.safe_load((RECIPES / "laptop.yaml").read_text())
+    recipe["cluster"]["corpus_tasks"] = corpus_tasks
     recipe["corpus"]["tokenizer"]["train"]["vocab_size"] = 512
     recipe["pretrain"] |= {"train_iters": 24, "lr_warmup_iters": 1, "sequence_length": 64, "save_interval": 2}
     recipe["sft"] |= {"train_iters": 6, "lr": 1e-3, "min_lr": 1e-4, "sequence_length": 1000, "save_interval": 1}
@@ -121,13 +122,16 @@ def test_running_again_makes_nothing_twice_and_the_same(home):
     before = {kind: finished(home, kind) for kind in ("corpus", "pretrain", "sft", "awq", "evaluation", "registry")}
     (home / "log.txt").unlink()
     assert start(home).wait(timeout=200) == 0, output(home)
-    assert output(home).count("already made") == 7
+    assert output(home).count("already made") == 9
     assert {kind: finished(home, kind) for kind in before} == before
 
 
 def test_the_same_recipe_elsewhere_gives_the_same_bytes(home, tmp_path):
-    """A run that nobody interrupts, in another place, ends with the very same corpus, weights and answers."""
-    other = make_home(tmp_path)
+    """A run that nobody interrupts, in another place, ends with the very same corpus, weights and answers.
+
+    There, two tasks share out the shards.
+    """
+    other = make_home(tmp_path, corpus_tasks=2)
     assert start(other).wait(timeout=300) == 0, output(other)
     for kind in ("corpus", "pretrain", "sft", "awq", "evaluation"):
         digests = [{manifest.digest for manifest in finished(place, kind)} for place in (home, other)]

@@ -75,3 +75,15 @@ def test_impossible_layout(laptop, tmp_path, layout, message):
     laptop["pretrain"]["layout"] |= layout
     with pytest.raises(SettingsError, match=f"recipe.yaml:.*: pretrain: .*{message}"):
         load_recipe(save(laptop, tmp_path))
+
+
+def test_what_is_asked_is_kept_out_of_the_corpus(laptop, tmp_path):
+    laptop["corpus"]["decontaminate"]["benchmarks"].remove("mmlu-medical")
+    expected = r"recipe.yaml:\d+: evaluation: mmlu-medical is not kept out .* add it to corpus.decontaminate.benchmarks"
+    with pytest.raises(SettingsError, match=expected):
+        load_recipe(save(laptop, tmp_path))
+    laptop["corpus"]["decontaminate"] = None
+    load_recipe(save(laptop, tmp_path))
+    laptop["corpus"]["decontaminate"] = {"benchmarks": ["medqa", "pubmedqa"]}
+    with pytest.raises(SettingsError, match="corpus.decontaminate.benchmarks: no benchmark is called 'medqa'"):
+        load_recipe(save(laptop, tmp_path))

@@ -1,9 +1,11 @@
 """Manifests: what is listed is what is there."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from components.platform import storage
 from components.platform.errors import InputError
 from components.platform.manifest import MANIFEST_NAME, Manifest
 
@@ -65,3 +67,23 @@ def test_missing_or_foreign_manifest(tmp_path):
     (tmp_path / MANIFEST_NAME).write_text(json.dumps({"unrelated": 1}))
     with pytest.raises(InputError, match="not a manifest"):
         Manifest.load(tmp_path)
+
+
+def test_paths_that_lead_elsewhere_are_refused(folder):
+    manifest = {"kind": "x", "uri": str(folder)}
+    for path in ("../../etc/passwd", "/etc/passwd", "model/../../x"):
+        manifest["files"] = [{"path": path, "bytes": 1, "sha256": "0" * 64}]
+        (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
+        with pytest.raises(InputError, match="leads out of the artifact's folder"):
+            Manifest.load(folder)
+
+
+def test_a_bad_copy_of_a_remote_artifact_is_fetched_anew(folder, bucket):
+    manifest = Manifest.of_folder("model", folder)
+    storage.upload(folder, {entry.path: entry.sha256 for entry in manifest.files}, f"{bucket}/model")
+    remote = replace(manifest, uri=f"{bucket}/model")
+    copy = remote.local()
+    (copy / "weights.bin").write_bytes(b"9999")
+    with pytest.raises(InputError, match=r"weights.bin: SHA-256 differs"):
+        remote.local()
+    assert (remote.local() / "weights.bin").read_bytes() == b"1234"

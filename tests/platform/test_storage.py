@@ -1,57 +1,64 @@
 """The same verbs on files and on an S3 server on loopback."""
 
+import os
+from pathlib import Path
+
 import pytest
-from moto.server import ThreadedMotoServer
 
 from components.platform import storage
-from components.platform.data import resolve
 from components.platform.errors import InputError
 from components.platform.manifest import Manifest
 from components.platform.settings import Settings
 from components.platform.stage import produce
+from components.platform.storage import s3 as access
+from tests.platform.conftest import put
+
+NAMES = ["a.jsonl", "b.jsonl", "c.txt", "deep/a.jsonl", "deep/er/a.jsonl", "deep/er/x[1].jsonl"]
 
 
 class Numbers(Settings):
     count: int = 3
 
 
-@pytest.fixture(scope="module")
-def server():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
-@pytest.fixture
-def s3_platform(server, platform, tmp_path, monkeypatch):
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "MEDITRON_SCRATCH": str(tmp_path / "scratch"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    storage._client.cache_clear()
-    bucket = f"meditron-{tmp_path.name.replace('_', '-').lower()}"
-    storage._client().create_bucket(Bucket=bucket)
-    yield platform.model_copy(update={"data": f"s3://{bucket}/data", "workspace": f"s3://{bucket}/runs"})
-    storage._client.cache_clear()
-
-
-def test_sources_are_found_by_glob_and_fetched(s3_platform, tmp_path):
-    (tmp_path / "up").mkdir()
-    for name in ("a.jsonl", "b.jsonl", "c.txt"):
-        (tmp_path / "up" / name).write_text(name)
-    storage.upload(tmp_path / "up", ["a.jsonl", "b.jsonl", "c.txt"], s3_platform.data + "/notes")
-    files = resolve(s3_platform, "notes/*.jsonl")
-    assert [(file.name, file.path.read_text(), file.bytes) for file in files] == [
-        ("notes/a.jsonl", "a.jsonl", 7),
-        ("notes/b.jsonl", "b.jsonl", 7),
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.jsonl", ["a.jsonl", "b.jsonl"]),
+        ("a.jsonl", ["a.jsonl"]),
+        ("?.txt", ["c.txt"]),
+        ("[ab].jsonl", ["a.jsonl", "b.jsonl"]),
+        ("*/a.jsonl", ["deep/a.jsonl"]),
+        ("**/a.jsonl", ["a.jsonl", "deep/a.jsonl", "deep/er/a.jsonl"]),
+        ("deep/**/*.jsonl", ["deep/a.jsonl", "deep/er/a.jsonl", "deep/er/x[1].jsonl"]),
+        ("**/x[[]1].jsonl", ["deep/er/x[1].jsonl"]),
+        ("**/*", NAMES),
+        ("*", ["a.jsonl", "b.jsonl", "c.txt"]),
+    ],
+)
+def test_a_glob_means_the_same_in_a_folder_and_on_s3(platform, s3_platform, s3, pattern, expected):
+    for name in NAMES:
+        path = Path(platform.data, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+        put(s3, f"{s3_platform.data}/{name}", name)
+    put(s3, f"{s3_platform.data}/deep/", "")  # what consoles make for a folder
+    put(s3, f"{s3_platform.data}base/a.jsonl", "of another root")
+    for root in (platform.data, s3_platform.data):
+        found = storage.find(root, pattern)
+        assert [file.name for file in found] == expected
+        assert [file.bytes for file in found] == [len(file.name) for file in found]
+    assert [file.name for file in storage.find("anywhere", f"{s3_platform.data}/{pattern}")] == [
+        f"{s3_platform.data}/{name}" for name in expected
     ]
-    with pytest.raises(InputError, match=r"s3://.*/data/none/\*: no such file"):
-        resolve(s3_platform, "none/*")
+
+
+@pytest.mark.parametrize("pattern", ["/etc/passwd", "../x", "a/../../x", "./x", "a//x", "", "a**", "deep/**", "**"])
+def test_patterns_that_lead_elsewhere_are_refused(platform, pattern):
+    refusal = "expected a name or glob below the data root|write \\*\\*/\\*"
+    with pytest.raises(InputError, match=refusal):
+        storage.find(platform.data, pattern)
+    with pytest.raises(InputError, match=f"s3://bucket/.*{refusal}"):
+        storage.find(platform.data, f"s3://bucket/{pattern}")
 
 
 def test_a_stage_result_is_published_with_its_manifest_last_and_fetched_verified(s3_platform, monkeypatch):
@@ -62,7 +69,7 @@ def test_a_stage_result_is_published_with_its_manifest_last_and_fetched_verified
 
     uploads = []
     upload = storage.upload
-    monkeypatch.setattr(storage, "upload", lambda f, names, root: (uploads.append(names), upload(f, names, root)))
+    monkeypatch.setattr(storage, "upload", lambda f, names, root: (uploads.append(list(names)), upload(f, names, root)))
     manifest = produce("numbers", Numbers(), {}, s3_platform, work)
     assert uploads == [["sub/numbers.txt"], ["manifest.json"]]
     assert manifest.uri.startswith("s3://")
@@ -71,16 +78,53 @@ def test_a_stage_result_is_published_with_its_manifest_last_and_fetched_verified
     assert again == manifest
 
 
-def test_a_changed_object_is_detected(s3_platform, tmp_path):
+def test_a_changed_object_is_detected(s3_platform, s3):
     def work(folder):
         (folder / "x").write_text("good")
         return {}
 
     manifest = produce("numbers", Numbers(), {}, s3_platform, work)
-    (tmp_path / "x").write_text("evil")
-    storage.upload(tmp_path, ["x"], manifest.uri)
+    put(s3, f"{manifest.uri}/x", "evil")
     with pytest.raises(InputError, match="SHA-256 differs"):
         manifest.local()
+
+
+@pytest.mark.parametrize("key", ["data/../../outside.txt", "data/.."])
+def test_an_object_whose_copy_would_lie_elsewhere_is_refused(bucket, s3, key):
+    put(s3, f"{bucket}/{key}", "x")
+    with pytest.raises(InputError, match=rf"{key}: expected a name without ..; rename it"):
+        storage.find(f"{bucket}/data", "**/*")
+
+
+def test_a_manifest_that_is_not_on_s3_is_named(s3_platform):
+    with pytest.raises(InputError, match=r"s3://.*/runs/x/manifest.json: no such manifest"):
+        Manifest.load(f"{s3_platform.workspace}/x")
+
+
+def test_upload_sends_only_what_is_not_there(bucket, proxy, tmp_path):
+    for name, content in {"a": b"first", "sub/b": b"second", "empty": b""}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    def upload():
+        proxy.heal()
+        storage.upload(tmp_path, {name: storage.sha256(tmp_path / name) for name in ("a", "sub/b", "empty")}, bucket)
+        return sorted(path.rpartition("/")[2].partition("?")[0] for _, path, _ in proxy.sent("PUT"))
+
+    assert upload() == ["a", "b", "empty"]
+    assert upload() == []
+    (tmp_path / "a").write_bytes(b"FIRST")  # of the same length
+    assert upload() == ["a"]
+    storage.download(bucket, ["a", "sub/b", "empty"], tmp_path / "back")
+    assert [(tmp_path / "back" / name).read_bytes() for name in ("a", "sub/b", "empty")] == [b"FIRST", b"second", b""]
+
+
+def test_the_client_is_not_shared_with_a_forked_process(bucket):
+    access.client()
+    child = os.fork()
+    if not child:
+        os._exit(access._made_client.cache_info().currsize)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_write_atomically_leaves_no_temporary_file(tmp_path):

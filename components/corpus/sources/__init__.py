@@ -1,4 +1,4 @@
-"""Readers, one file per format: `records(path)` cuts a file into records, `parse(bytes)` makes a document of one.
+"""Readers, one file per format: `records(file)` cuts a file into records, `parse(bytes)` makes a document of one.
 
 Every record becomes exactly one document or one reject, so nothing is lost without being counted.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from components.corpus.sources import abstracts, guidelines, jats, papers, pubmed_xml, redpajama, s2orc
+from components.corpus.sources import abstracts, compat, guidelines, jats, papers, pubmed_xml, redpajama, s2orc
 from components.corpus.sources.document import Document, Records, RejectedError
 from components.platform.data import SourceFile
 
@@ -18,7 +17,7 @@ from components.platform.data import SourceFile
 class Format(Protocol):
     """What a reader module offers."""
 
-    records: Callable[[Path], Records]
+    records: Callable[[SourceFile], Records]
     parse: Callable[[bytes], Document]
 
 
@@ -30,6 +29,7 @@ FORMATS: dict[str, Format] = {
     "pubmed_xml": pubmed_xml,
     "jats": jats,
     "redpajama": redpajama,
+    "meditron-compat": compat,
 }
 
 
@@ -46,7 +46,7 @@ class Reject:
 def read(reader: Format, files: Iterable[SourceFile]) -> Iterator[tuple[str, Document] | Reject]:
     """All records of some files, in order: a document and where it comes from ("file:record"), or a reject."""
     for file in files:
-        for number, payload in reader.records(file.path):
+        for number, payload in reader.records(file):
             try:
                 if isinstance(payload, RejectedError):
                     raise payload

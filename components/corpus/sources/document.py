@@ -11,7 +11,16 @@ from components.corpus import identifiers, licence, markup
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One work as its reader gives it: `text` holds marks for structure (see `markup`) and not yet the title."""
+    """One work as its reader gives it.
+
+    Attributes:
+        text: with marks for structure (see `markup`), and not yet with the title.
+        published: ISO date, as exact as it is known: "2021", "2021-03" or "2021-03-09".
+        venue: title of the journal.
+        citations: how often it was cited.
+        publication_types: in PubMed's names, such as "Randomized Controlled Trial".
+        mesh: MeSH descriptors, such as "Animals".
+    """
 
     title: str
     text: str
@@ -21,6 +30,11 @@ class Document:
     doi: str | None = None
     corpusid: str | None = None
     retracted: bool = False
+    published: str | None = None
+    venue: str = ""
+    citations: int | None = None
+    publication_types: tuple[str, ...] = ()
+    mesh: tuple[str, ...] = ()
 
 
 class RejectedError(Exception):

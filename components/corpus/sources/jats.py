@@ -1,25 +1,89 @@
-"""Full text in JATS XML, as PubMed Central (.nxml) and publishers such as PLOS give it: one article per file."""
+"""Full text in JATS XML, as PubMed Central (.nxml) and publishers such as PLOS give it.
+
+A file is one article, or a set of them as PMC's services answer with, or a package (.tar, .tar.gz, .tgz) as PMC
+offers for download, in which every XML file is one.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from collections.abc import Iterator
 
 from components.corpus import identifiers, licence, markup
-from components.corpus.sources import files, xml
+from components.corpus.sources import dates, files, xml, xml_set
 from components.corpus.sources.document import Document, Records, RejectedError
 from components.corpus.sources.jats_body import Article
+from components.platform.data import SourceFile
 
+PACKAGES = (".tar", ".tar.gz", ".tgz")
 # Abstracts that only advertise the article
 SKIPPED_ABSTRACTS = frozenset({"graphical", "teaser", "toc", "precis", "key-image"})
+# Dates of earlier forms of an article
+SKIPPED_DATES = frozenset({"preprint", "nihms-submitted"})
 XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
+# Types of articles (the values that JATS and PMC list) as PubMed names them; PubMed has none for the others
+PUBLICATION_TYPES = {
+    "article-commentary": "Comment",
+    "brief-report": "Journal Article",
+    "case-report": "Case Reports",
+    "clinical-trial": "Clinical Trial",
+    "correction": "Published Erratum",
+    "editorial": "Editorial",
+    "expression-of-concern": "Expression of Concern",
+    "guideline": "Guideline",
+    "introduction": "Introductory Journal Article",
+    "letter": "Letter",
+    "meeting-report": "Congress",
+    "meta-analysis": "Meta-Analysis",
+    "news": "News",
+    "practice-guideline": "Practice Guideline",
+    "preprint": "Preprint",
+    "rapid-communication": "Journal Article",
+    "reply": "Comment",
+    "research-article": "Journal Article",
+    "retraction": "Retraction of Publication",
+    "review-article": "Review",
+    "systematic-review": "Systematic Review",
+}
+
+_BEGIN = re.compile(rb"<article[\s>]")
+_END = re.compile(rb"</article\s*>")
+_TAG = re.compile(rb"<article[\s>]|</article\s*>")
+_ROOT = re.compile(rb"<([A-Za-z_][\w.:-]*)")
 
 
-def records(path: Path) -> Records:
-    """The whole file, which is one article."""
+def records(file: SourceFile) -> Records:
+    """Articles with their 1-based numbers; what is no article is one, too."""
+    if file.name.endswith(PACKAGES):
+        yield from files.members(file)
+        return
     try:
-        yield 1, b"".join(files.blocks(path))
+        yield from enumerate(_articles(files.whole(file)), start=1)
     except RejectedError as damage:
         yield 1, damage
+
+
+def _articles(content: bytes) -> Iterator[bytes | RejectedError]:
+    """The articles of a set, each cut out; a file of one article (or none) as it is."""
+    end = _END.search(content)
+    if end is None or not _BEGIN.search(content, end.end()):
+        yield content
+        return
+    encoding = xml_set.encoding(content)
+    begun, last = None, 0
+    for tag in _TAG.finditer(content):
+        last = tag.end()
+        if tag[0].startswith(b"</"):
+            if begun is not None:
+                yield xml_set.standalone(content[begun:last], encoding)
+            begun = None
+        else:
+            if begun is not None:
+                yield RejectedError("bad_xml", "<article> without its end tag")
+            begun = tag.start()
+    root = _ROOT.search(content)
+    if begun is not None or not re.search(rb"</%b\s*>" % re.escape(root[1]), content[last:]):
+        yield RejectedError("truncated_xml", f"the file ends before </{root[1].decode()}>; fetch it again")
 
 
 def parse(payload: bytes) -> Document:
@@ -28,11 +92,13 @@ def parse(payload: bytes) -> Document:
     Raises:
         RejectedError: it is not well-formed, not a JATS article, or has no text.
     """
-    root = _without_namespaces(xml.parsed(payload))
-    articles = [root] if root.tag == "article" else root.findall(".//article")
+    root = xml.parsed(payload)
+    articles = [root] if xml.name(root) == "article" else list(root.iter("{*}article"))
     if len(articles) > 1:
         raise RejectedError("several_articles", f"{len(articles)} articles; split the file into one article each")
     article = articles[0] if articles else None
+    if article is not None and article.tag != "article":
+        _without_namespaces(article)
     meta = article.find("front/article-meta") if article is not None else None
     if meta is None:
         raise RejectedError("not_jats", "no <article> with <front><article-meta>: expected JATS full text")
@@ -40,6 +106,7 @@ def parse(payload: bytes) -> Document:
     if not text:
         raise RejectedError("empty_text", "the article has no abstract and no body")
     ids = {node.get("pub-id-type"): node.text for node in meta.iterfind("article-id")}
+    type_ = PUBLICATION_TYPES.get(article.get("article-type"))
     return Document(
         title=xml.line(meta.find("title-group/article-title")),
         text=text,
@@ -48,6 +115,9 @@ def parse(payload: bytes) -> Document:
         pmcid=identifiers.pmcid(ids.get("pmc") or ids.get("pmcid")),
         doi=identifiers.doi(ids.get("doi")),
         retracted=_is_retracted(article, meta),
+        published=_published(meta),
+        venue=xml.line(next(article.find("front").iterfind("journal-meta//journal-title"), None)),
+        publication_types=(type_,) if type_ else (),
     )
 
 
@@ -68,12 +138,19 @@ def _text(article: xml.Element, meta: xml.Element) -> str:
     return markup.laid_out("".join(parts))
 
 
-def _without_namespaces(root: xml.Element) -> xml.Element:
-    """The same tree, all tags without their namespace: JATS comes with and without one."""
-    for node in root.iter():
-        if isinstance(node.tag, str):
-            node.tag = xml.name(node)
-    return root
+def _without_namespaces(article: xml.Element) -> None:
+    """Take the namespace off all tags: JATS comes with and without one."""
+    for node in article.iter("{*}*"):
+        node.tag = xml.name(node)
+
+
+def _published(meta: xml.Element) -> str | None:
+    """When the article first appeared, be it online or in print."""
+    found = []
+    for node in meta.iterfind("pub-date"):
+        if (node.get("date-type") or node.get("pub-type")) not in SKIPPED_DATES:
+            found.append(dates.iso(*(node.findtext(part) or "" for part in ("year", "month", "day"))))
+    return dates.earliest(found)
 
 
 def _licence(meta: xml.Element) -> str:

@@ -2,31 +2,37 @@
 
 A file holds up to 30,000 articles in one PubmedArticleSet. It is cut at the article tags and each article is parsed
 by itself: memory stays small, and a malformed article costs that article, not the rest of the file.
+
+Update files also list citations that PubMed has deleted. Each is a record that is rejected, with its PMID as the
+detail: `decide` leaves these citations out.
 """
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from components.corpus import identifiers
-from components.corpus.sources import files, xml
+from components.corpus import identifiers, markup
+from components.corpus.sources import dates, files, xml, xml_set
 from components.corpus.sources.document import Document, Records, RejectedError
+from components.platform.data import SourceFile
 
-_TAG = re.compile(rb"<Pubmed(?:Book)?Article[\s>]|</Pubmed(?:Book)?Article\s*>")  # a book has no citation: rejected
+DELETED = "deleted_citation"
+"""Why a record is rejected that says that PubMed has deleted the citation with this PMID."""
+
+# A book has no citation: it is rejected
+_TAG = re.compile(rb"<(?:Pubmed(?:Book)?Article|DeleteCitation)[\s>]|</(?:Pubmed(?:Book)?Article|DeleteCitation)\s*>")
+_DELETIONS = b"<DeleteCitation"
+_LONGEST_ARTICLE = 32 << 20  # bytes; those with thousands of authors have two or three million
 _LONGEST_TAG = 64  # bytes of a tag that may be cut by the end of a block
-_ENCODING = re.compile(rb"""<\?xml[^>]*encoding\s*=\s*["']([\w.-]+)["']""")
-_SET = (b'<set xmlns:mml="http://www.w3.org/1998/Math/MathML">', b"</set>")  # older files use mml: undeclared
 
 
-def records(path: Path) -> Records:
-    """Articles with their 1-based numbers; damage is one more, rejected record each time."""
+def records(file: SourceFile) -> Records:
+    """Articles and deleted citations with their 1-based numbers; damage is one more, rejected record each time."""
     number = 0
     try:
-        for article in _articles(path):
+        for article in _articles(file):
             number += 1
             yield number, article
     except RejectedError as damage:
@@ -50,46 +56,47 @@ class _Scan:
         self.last = (self.last + block)[-_LONGEST_TAG:]
 
 
-def _articles(path: Path) -> Iterator[bytes | RejectedError]:
+def _articles(file: SourceFile) -> Iterator[bytes | RejectedError]:
     """Raises RejectedError at the end when the file is not such a set, or is cut short."""
     scan, encoding, is_set, has_articles = _Scan(), "utf-8", False, False
-    for block in files.blocks(path):
+    for block in files.blocks(file):
         if not scan.last:
-            encoding = _encoding(block)
+            encoding = xml_set.encoding(block)
         scan.feed(block)
         is_set = is_set or b"<PubmedArticleSet" in scan.window
         while tag := _TAG.search(scan.window, scan.position):
             scan.position, has_articles = tag.end(), True
             if tag[0].startswith(b"</"):
                 if scan.begun is not None:
-                    yield _utf8(scan.window[scan.begun : tag.end()], encoding)
+                    yield from _cut(scan.window[scan.begun : tag.end()], encoding)
                 scan.begun = None
             else:
                 if scan.begun is not None:
                     yield RejectedError("bad_xml", "<PubmedArticle> without its end tag")
                 scan.begun = tag.start()
         scan.position = max(scan.position, len(scan.window) - _LONGEST_TAG)
+        if scan.begun is not None and len(scan.window) - scan.begun > _LONGEST_ARTICLE:
+            yield RejectedError("record_too_long", f"<PubmedArticle> of more than {_LONGEST_ARTICLE:,} bytes")
+            scan.begun = None
     if not (is_set or has_articles):
         raise RejectedError("not_pubmed_xml", "no <PubmedArticleSet>: expected PubMed citation XML")
     if scan.begun is not None or (is_set and not re.search(rb"</PubmedArticleSet\s*>\s*$", scan.last)):
         raise RejectedError("truncated_xml", "the file ends before </PubmedArticleSet>; fetch it again")
 
 
-def _encoding(block: bytes) -> str:
-    declared = _ENCODING.match(block)
+def _cut(element: bytes, encoding: str) -> Iterator[bytes | RejectedError]:
+    """The records in one element: an article, or each citation in a list of those deleted."""
+    part = xml_set.standalone(element, encoding)
+    if isinstance(part, RejectedError) or not element.startswith(_DELETIONS):
+        yield part
+        return
     try:
-        return codecs.lookup(declared[1].decode()).name if declared else "utf-8"
-    except LookupError:
-        raise RejectedError("bad_xml", f"unknown encoding {declared[1].decode()}") from None
-
-
-def _utf8(article: bytes, encoding: str) -> bytes | RejectedError:
-    if encoding != "utf-8":
-        try:
-            article = article.decode(encoding).encode()
-        except UnicodeDecodeError as error:
-            return RejectedError("bad_xml", str(error))
-    return _SET[0] + article + _SET[1]
+        pmids = [identifiers.pmid(xml.line(node)) for node in xml.parsed(part).iter("PMID")]
+    except RejectedError as error:
+        yield error
+        return
+    for pmid in pmids:
+        yield RejectedError(DELETED, pmid) if pmid else RejectedError("bad_xml", "not a PMID")
 
 
 def parse(payload: bytes) -> Document:
@@ -98,33 +105,54 @@ def parse(payload: bytes) -> Document:
     Raises:
         RejectedError: it is not well-formed, or has no abstract.
     """
-    article = xml.parsed(payload)[0]
-    citation = article.find("MedlineCitation")
+    citation = xml.parsed(payload).find("*/MedlineCitation")
     if citation is None:
         raise RejectedError("missing_field", "MedlineCitation")
-    ids = {node.get("IdType"): node.text for node in article.iterfind("PubmedData/ArticleIdList/ArticleId")}
-    electronic = {node.get("EIdType"): node.text for node in citation.iterfind("Article/ELocationID")}
-    parts = [_part(node) for node in citation.iterfind("Article/Abstract/AbstractText")]
-    text = "\n".join(part for part in parts if part)
+    article = citation.find("Article")
+    if article is None:
+        raise RejectedError("missing_field", "Article")
+    text = "\n".join(filter(None, map(_part, article.iterfind("Abstract/AbstractText"))))
     if not text:
         raise RejectedError("empty_text", "the article has no abstract")
+    ids = {node.get("IdType"): node.text for node in citation.iterfind("../PubmedData/ArticleIdList/ArticleId")}
+    electronic = {node.get("EIdType"): node.text for node in article.iterfind("ELocationID")}
+    types = _lines(article, "PublicationTypeList/PublicationType")
     return Document(
-        title=xml.line(citation.find("Article/ArticleTitle")) or xml.line(citation.find("Article/VernacularTitle")),
+        title=xml.line(article.find("ArticleTitle")) or xml.line(article.find("VernacularTitle")),
         text=text,
         pmid=identifiers.pmid(citation.findtext("PMID")),
         pmcid=identifiers.pmcid(ids.get("pmc")),
         doi=identifiers.doi(ids.get("doi") or electronic.get("doi")),
-        retracted=_is_retracted(citation),
+        retracted="Retracted Publication" in types or _has_retraction_notice(citation),
+        published=_published(article),
+        venue=xml.line(article.find("Journal/Title")),
+        publication_types=types,
+        mesh=_lines(citation, "MeshHeadingList/MeshHeading/DescriptorName"),
     )
 
 
 def _part(node: xml.Element) -> str:
     """One part of a structured abstract: "METHODS: We ..."."""
-    label, text = " ".join((node.get("Label") or "").split()), xml.line(node)
+    label, text = " ".join(markup.raw(node.get("Label") or "").split()), xml.line(node)
     return f"{label}: {text}" if label and text and label.upper() != "UNLABELLED" else text
 
 
-def _is_retracted(citation: xml.Element) -> bool:
-    types = {node.text for node in citation.iterfind("Article/PublicationTypeList/PublicationType")}
-    notices = {node.get("RefType") for node in citation.iterfind("CommentsCorrectionsList/CommentsCorrections")}
-    return "Retracted Publication" in types or "RetractionIn" in notices
+def _lines(node: xml.Element, path: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(xml.line, node.iterfind(path))))
+
+
+def _published(article: xml.Element) -> str | None:
+    """When the work first appeared: its issue's date or that of its electronic version, whichever is earlier."""
+    found = []
+    for node in (*article.iterfind("Journal/JournalIssue/PubDate"), *article.iterfind("ArticleDate")):
+        parts = {child.tag: child.text or "" for child in node}
+        if "MedlineDate" in parts:
+            found.append(dates.begin(parts["MedlineDate"]))
+        else:
+            found.append(dates.iso(parts.get("Year", ""), parts.get("Month", ""), parts.get("Day", "")))
+    return dates.earliest(found)
+
+
+def _has_retraction_notice(citation: xml.Element) -> bool:
+    notices = citation.iterfind("CommentsCorrectionsList/CommentsCorrections")
+    return any(notice.get("RefType") == "RetractionIn" for notice in notices)

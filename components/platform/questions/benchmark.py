@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from components.platform.context import PlatformSettings
 from components.platform.data import SourceFile, resolve
@@ -78,6 +78,21 @@ def load_benchmark(name: str) -> Benchmark:
         raise SettingsError(f"no benchmark is called {name!r}; choose from {', '.join(benchmark_names())}")
     recipe = read_recipe(_folder() / f"{name}.yaml")
     return validate(Benchmark, recipe.values, recipe)
+
+
+def _each_known_and_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{repeated[0]} is listed twice")
+    try:
+        for name in names:
+            load_benchmark(name)
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
+    return names
+
+
+BenchmarkNames = Annotated[tuple[str, ...], AfterValidator(_each_known_and_once)]
+"""Names of benchmarks in a recipe."""
 
 
 def _folder() -> Path:

@@ -18,6 +18,7 @@ class Question:
         context: text to read first, such as an abstract; empty where the benchmark has none.
         options: label → text in the order shown; for yes/no/maybe questions label and text are the same word.
         answer: label of the right option.
+        pmid: PubMed id of the article that the question was made from; None where there is no such article.
     """
 
     id: str
@@ -27,3 +28,4 @@ class Question:
     context: str
     options: Mapping[str, str]
     answer: str
+    pmid: str | None = None

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from components.platform.context import PlatformSettings
@@ -43,7 +44,7 @@ def read_pubmedqa(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterat
     seen = set()
     for file in files["questions"]:
         for pmid, record in _json_object(file).items():
-            place = f"{file.path}: record {pmid}"
+            place = f"{file.uri}: record {pmid}"
             answer = _answer(place, "final_decision", _text(place, record, "final_decision"), benchmark.labels)
             if pmid in test and test[pmid] != answer:
                 raise InputError(f"{place}: final_decision is {answer!r}, but the test split says {test[pmid]!r}")
@@ -58,9 +59,10 @@ def read_pubmedqa(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterat
                     context="\n".join(contexts),
                     options={label: label for label in benchmark.labels},
                     answer=answer,
+                    pmid=pmid,
                 )
     if missing := sorted(test.keys() - seen):
-        names = ", ".join(str(file.path) for file in files["questions"])
+        names = ", ".join(file.uri for file in files["questions"])
         raise InputError(f"{names}: {len(missing)} test questions are missing, the first is record {missing[0]}")
 
 
@@ -68,7 +70,7 @@ def read_medqa(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterator[
     """MedQA: JSON lines: `question`, `options` (label → text), `answer_idx` (label) and `answer` (text)."""
     for file in files["questions"]:
         for number, line in _lines(file):
-            place = f"{file.path}:{number}"
+            place = f"{file.uri}:{number}"
             record = _json(place, line)
             options = _field(place, record, "options", dict)
             if tuple(options) != benchmark.labels:
@@ -78,7 +80,7 @@ def read_medqa(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterator[
             if text != options[answer]:
                 raise InputError(f"{place}: answer {text!r} is not the text of option {answer}, {options[answer]!r}")
             yield Question(
-                id=f"{file.path.stem}:{number}",
+                id=f"{PurePath(file.name).stem}:{number}",
                 benchmark=benchmark.name,
                 subject=str(record.get("meta_info", "")),
                 question=_text(place, record, "question"),
@@ -92,11 +94,11 @@ def read_mmlu(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterator[Q
     """MMLU: a headerless CSV per subject, `<subject>_<split>.csv`: question, options, label of the answer."""
     columns = len(benchmark.labels) + 2
     for file in files["questions"]:
-        subject = file.path.stem.removesuffix(f"_{split}")
+        subject = PurePath(file.name).stem.removesuffix(f"_{split}")
         if benchmark.subjects and subject not in benchmark.subjects:
             continue
         for number, row in enumerate(_rows(file), 1):
-            place = f"{file.path}: row {number}"
+            place = f"{file.uri}: row {number}"
             if len(row) != columns:
                 layout = f"question, {', '.join(benchmark.labels)}, answer"
                 raise InputError(f"{place}: {len(row)} columns, expected {columns}: {layout}")
@@ -117,9 +119,10 @@ READERS = {"pubmedqa": read_pubmedqa, "medqa": read_medqa, "mmlu": read_mmlu}
 
 def _content(file: SourceFile) -> str:
     try:
-        return file.path.read_bytes().decode("utf-8")
+        with file.open() as stream:
+            return stream.read().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{file.path}: not valid UTF-8 at byte {error.start}") from None
+        raise InputError(f"{file.uri}: not valid UTF-8 at byte {error.start}") from None
 
 
 def _lines(file: SourceFile) -> Iterator[tuple[int, str]]:
@@ -132,11 +135,11 @@ def _rows(file: SourceFile) -> Iterator[list[str]]:
     try:
         yield from rows
     except csv.Error as error:
-        raise InputError(f"{file.path}:{rows.line_num}: not valid CSV: {error}") from None
+        raise InputError(f"{file.uri}:{rows.line_num}: not valid CSV: {error}") from None
 
 
 def _json_object(file: SourceFile) -> Mapping[str, Any]:
-    return _json(str(file.path), _content(file))
+    return _json(file.uri, _content(file))
 
 
 def _json(place: str, text: str) -> Mapping[str, Any]:

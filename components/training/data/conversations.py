@@ -112,10 +112,10 @@ def read_conversations(settings: ConversationSettings, platform: PlatformSetting
 
 
 def _read_jsonl(file: SourceFile) -> Iterator[WrittenConversation]:
-    with file.path.open("rb") as stream:
+    with file.open() as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
-                yield WrittenConversation(file.name, _turns(f"{file.path}:{number}", line))
+                yield WrittenConversation(file.name, _turns(f"{file.uri}:{number}", line))
 
 
 def _turns(place: str, line: bytes) -> tuple[Message, ...]:
