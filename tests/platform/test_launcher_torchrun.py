@@ -46,6 +46,8 @@ elif mode == "fail":
 elif mode == "killed":
     if rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
+    while not (folder / "ready-1").exists():
+        time.sleep(0.01)
     time.sleep(0.05)
     raise ConnectionError("rank 1 went away")
 else:
