@@ -1,6 +1,7 @@
 # make demo   the whole recipe on this machine
 # make test   all tests
 # make lint   style and architecture checks
+# make bench-corpus   how fast the corpus stage is next to datatrove and Hugging Face datasets (minutes)
 # All set themselves up; the only thing to have is Python 3.11 (and root, if its venv module is missing).
 
 VENV ?= .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 # Real source files where there are any; the project's own sample otherwise.
 export MEDITRON_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench-corpus clean
 
 demo: $(VENV)/.ready
 	$(BIN)/meditron run --recipe laptop
@@ -21,6 +22,9 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+bench-corpus: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.corpus
 
 clean:
 	rm -rf runs $(VENV)

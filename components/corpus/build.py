@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,7 +64,9 @@ class Build:
             surplus = rows - part.documents_in()
             drops = {"replay_surplus": surplus} if surplus else {}
             self.ledger.add(part.source, "mixture", rows, rows - surplus, drops)
+        started = time.process_time()
         self._write(parts)
+        self._merge_seconds = time.process_time() - started
         shutil.copytree(self.decisions.local() / "tokenizer", self.folder / "tokenizer", dirs_exist_ok=True)
         rejects = [table.fetch(papers_table.REJECTS) for table in self.tables]
         self._join(REJECTS, rejects + [shard.fetch(REJECTS) for shard in self.shards])
@@ -110,6 +113,8 @@ class Build:
         ledger = self.ledger.rows()
         matches = [orjson.loads(line) for line in (self.folder / MATCHES).read_bytes().splitlines()]
         spent = profile.summed([shard.read_json(PROFILE_NAME) for shard in (*self.shards, *self.tokens)])
+        characters = sum(splits["characters"] for splits in figures["total"].values())
+        spent["merge"] = {"cpu_seconds": self._merge_seconds, "megabytes": characters / 1e6}
         for name, content in {
             "stats.json": json.dumps(figures, indent=1),
             LEDGER: json.dumps(ledger, indent=1),

@@ -40,6 +40,7 @@ class Clean:
 
     def __call__(self, batch: pl.DataFrame) -> tuple[pl.DataFrame, Drops]:
         """Clean titles and texts; put the structure tokens where the readers put marks. Drops nothing."""
+        batch = batch.with_columns(_composed(batch["text"]), _composed(batch["title"]))
         text, title = _visible(pl.col("text")), _visible(pl.col("title"))
         for pattern, replacement in escapes(self.reserved):
             text = text.str.replace_all(pattern, replacement)
@@ -58,9 +59,20 @@ def escapes(tokens: Iterable[str]) -> list[tuple[str, str]]:
     return [(f"{re.escape(first)}({'|'.join(rest)})", f"{first} ${{1}}") for first, rest in by_first.items()]
 
 
+def _composed(texts: pl.Series) -> pl.Series:
+    """Texts in Unicode's form NFC. Nothing composes with a line break, so only the lines that need it are worked on."""
+    rows = texts.str.contains(_NOT_YET_NFC).arg_true()
+    if not len(rows):
+        return texts
+    lines = pl.DataFrame({"row": rows, "line": texts.gather(rows).str.split("\n")}).explode("line")
+    some = lines["line"].str.contains(_NOT_YET_NFC).arg_true()
+    normal = lines["line"].scatter(some, lines["line"].gather(some).str.normalize("NFC"))
+    joined = lines.with_columns(line=normal).group_by("row", maintain_order=True).agg(pl.col("line").str.join("\n"))
+    return texts.scatter(rows, joined["line"])
+
+
 def _visible(text: pl.Expr) -> pl.Expr:
-    composed = pl.when(text.str.contains(_NOT_YET_NFC)).then(text.str.normalize("NFC")).otherwise(text)
-    return composed.str.replace_all(_LINE_ENDS, "\n").str.replace_all(_INVISIBLE, "")
+    return text.str.replace_all(_LINE_ENDS, "\n").str.replace_all(_INVISIBLE, "")
 
 
 def _marks_to_tokens(text: pl.Expr) -> pl.Expr:

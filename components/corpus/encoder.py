@@ -33,7 +33,7 @@ class Encoder:
     def __init__(self, folder: Path, fast: bool) -> None:
         self._tokenizer = tokenizer.load(folder)
         self._fast = gigatoken.Tokenizer(folder / "tokenizer.json") if fast else None
-        self._end = tokenizer.end_of_document(folder)
+        self._end = tokenizer.end_of_document(folder, self._tokenizer)
         self.vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
         self.dtype = smallest_dtype(self.vocab_size)
 

@@ -22,8 +22,8 @@ from components.corpus.stats import SPLITS
 from components.corpus.tables import TableWriter, row_groups
 from components.platform.indexed import IndexedDataset, IndexedWriter
 
-ROW_GROUP = 1024  # documents: a row group of papers is some 50 MB of text
-COPIED_AT_ONCE = 4096  # documents
+ROW_GROUP = 256  # documents: a row group of papers is some 10 MB of text
+COPIED_AT_ONCE = 256  # documents, of which the tokens
 DECIDED = {"split": pl.String, "tokens": pl.Int32, "copies": pl.UInt8}
 EMPTY = pl.DataFrame(schema={name: SCHEMA.get(name, pl.String) for name in KEPT} | DECIDED)
 

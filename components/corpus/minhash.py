@@ -46,13 +46,12 @@ class MinHash:
         Two documents with an equal key in one column agree in that band.
         """
         signatures, has_shingles = self.signatures(words)
-        rows = np.where(has_shingles, np.cumsum(has_shingles) - 1, -1)
-        places = pl.Series(rows, dtype=pl.Int64).replace(-1, None)
-        columns = {}
-        for band in range(self.bands):
-            part = signatures[:, band * self.rows : (band + 1) * self.rows].astype(np.uint64)
-            columns[f"band_{band:02}"] = pl.Series(combined(list(part.T))).gather(places)
-        return columns
+        keys = np.zeros((self.bands, len(has_shingles)), dtype=np.uint64)
+        # [rows of a band, bands, documents]
+        parts = signatures.reshape(-1, self.bands, self.rows).transpose(2, 1, 0).astype(np.uint64)
+        keys[:, has_shingles] = combined(list(parts))
+        frame = pl.DataFrame({f"band_{band:02}": column for band, column in enumerate(keys)})
+        return frame.select(pl.when(pl.Series(has_shingles)).then(pl.all())).to_dict()
 
     def signatures(self, words: Words) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
         """Signatures of the documents that have a shingle, shape (number of those, bands × rows), and which these are.

@@ -28,7 +28,12 @@ class TableWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._waiting = empty
         self._temporary = path.with_name(f".{path.name}.tmp")
-        self._file = pq.ParquetWriter(self._temporary, _arrow(empty).schema, compression="zstd")
+        self._file = pq.ParquetWriter(
+            self._temporary,
+            _arrow(empty).schema,
+            compression="zstd",
+            use_dictionary=[name for name in empty.columns if name != "text"],  # no two texts are the same
+        )
 
     def write(self, frame: pl.DataFrame) -> None:
         self.rows += frame.height

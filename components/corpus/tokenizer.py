@@ -102,11 +102,11 @@ def load(folder: Path) -> Tokenizer:
         raise InputError(f"{path}: not a tokenizer: {error}") from None
 
 
-def end_of_document(folder: Path) -> int:
-    """Id of the token that ends each document: the tokenizer's end-of-sequence token."""
+def end_of_document(folder: Path, loaded: Tokenizer) -> int:
+    """Id of the token that ends each document: the end-of-sequence token of the tokenizer loaded from `folder`."""
     token = _config(folder)["eos_token"]
     token = token["content"] if isinstance(token, dict) else token
-    found = load(folder).token_to_id(token)
+    found = loaded.token_to_id(token)
     if found is None:
         raise InputError(f"{folder}: eos_token {token!r} of tokenizer_config.json is not in tokenizer.json")
     return found
