@@ -39,7 +39,7 @@ def markdown(
     licences = documents.group_by("group", "licence").agg(pl.len(), pl.col("tokens").sum()).sort("group", "licence")
     drops = [(row["source"], row["step"], reason, count) for row in ledger for reason, count in row["drops"].items()]
     sections = {
-        "Size": _size(settings, figures),
+        "Size": _size(settings, figures, ledger),
         "Sources": [
             *_table(("source", "file", "bytes", "content"), _inputs(plan)),
             "",
@@ -69,13 +69,13 @@ def markdown(
     return "\n".join(lines)
 
 
-def _size(settings: CorpusSettings, figures: Mapping[str, Any]) -> list[str]:
+def _size(settings: CorpusSettings, figures: Mapping[str, Any], ledger: Sequence[Mapping[str, Any]]) -> list[str]:
     shares = ", ".join(f"{group} {share:.1%}" for group, share in figures["mixture"].items())
     return [
         *_table(("dataset", "train documents", "tokens", "validation documents", "tokens"), _table_1(figures)),
         "",
         f"Vocabulary: {figures['vocab_size']:,} tokens. Shares in training: {shares}.",
-        *_notes(settings, figures),
+        *_notes(settings, figures, ledger),
     ]
 
 
@@ -111,7 +111,7 @@ def _table_1(figures: Mapping[str, Any]) -> list[tuple[str, int, int, int, int]]
     ]
 
 
-def _notes(settings: CorpusSettings, figures: Mapping[str, Any]) -> list[str]:
+def _notes(settings: CorpusSettings, figures: Mapping[str, Any], ledger: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader of the table would stumble over."""
     notes = []
     if settings.upsampling:
@@ -119,8 +119,9 @@ def _notes(settings: CorpusSettings, figures: Mapping[str, Any]) -> list[str]:
     share = figures["mixture"].get("replay", 0.0)
     if "replay" in figures["groups"] and share < settings.replay_share * 0.9:
         wanted = settings.replay_share
-        closest = "as close as whole documents of its sources come"
-        notes.append(f"- Replay is {share:.2%} of the training tokens, not {wanted:.2%}: {closest}.")
+        has_more = any("replay_surplus" in row["drops"] for row in ledger)
+        why = "as close as whole documents come" if has_more else "its sources have no more"
+        notes.append(f"- Replay is {share:.2%} of the training tokens, not {wanted:.2%}: {why}.")
     held_out = {source.group for source in settings.sources if source.held_out > 0}
     for group, splits in figures["groups"].items():
         if group in held_out and not splits["validation"]["documents"]:

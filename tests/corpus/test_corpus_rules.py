@@ -270,3 +270,14 @@ def test_texts_as_meditron_made_them(real_data, platform):
     ):
         rows = [json.loads(line) for line in (real_data / golden).read_text(encoding="utf-8").splitlines()]
         assert documents.filter(pl.col("source") == name)["text"].to_list() == [row[field] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("share", "why"), [(0.5, "its sources have no more"), (0.17, "as close as whole documents come")]
+)
+def test_too_little_replay_is_explained(source_file, platform, share, why):
+    source_file("texts.jsonl", [{"text": text(i, 30)} for i in range(9)])
+    source_file("chat.jsonl", [{"text": text(10 + i, 40)} for i in range(3)])
+    sources = [source("texts"), source("chat", "replay")]
+    folder, _, _ = built(section(sources, replay_share=share), platform)
+    assert why in (folder / "datacard.md").read_text()
