@@ -43,8 +43,8 @@ def bucket(s3_server, tmp_path, monkeypatch):
         "MEDITRON_SCRATCH": str(tmp_path / "scratch"),
     }.items():
         monkeypatch.setenv(name, value)
-    access._made_client.cache_clear()
+    access.forget_client()
     name = f"meditron-{tmp_path.name.replace('_', '-').lower()}"
     access.client().create_bucket(Bucket=name)
     yield f"s3://{name}"
-    access._made_client.cache_clear()
+    access.forget_client()

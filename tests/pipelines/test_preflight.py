@@ -36,13 +36,13 @@ def bucket(monkeypatch):
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    access._made_client.cache_clear()
+    access.forget_client()
     client = boto3.client("s3", endpoint_url=url)
     client.create_bucket(Bucket="notes")
     client.put_object(Bucket="notes", Key="new/a.jsonl", Body=b"")
     yield "s3://notes"
     server.stop()
-    access._made_client.cache_clear()
+    access.forget_client()
 
 
 def test_what_is_there_passes_and_is_not_read(tmp_path, monkeypatch):

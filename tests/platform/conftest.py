@@ -40,6 +40,6 @@ def proxy(s3_server, bucket, monkeypatch):
     """Stands between the platform and the server, and spoils what it is told to."""
     proxy = FaultyProxy(s3_server, SECRET)
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-    access._made_client.cache_clear()
+    access.forget_client()
     yield proxy
     proxy.close()

@@ -179,6 +179,22 @@ def test_reading_that_fails_for_good_says_what_to_do_and_no_secret(source, proxy
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
+def test_nothing_more_is_asked_for_once_the_reader_is_gone(monkeypatch):
+    monkeypatch.setattr(ranged, "FIRST_WAIT_SECONDS", 0.1)
+    asked = []
+
+    def fetch(start, end):
+        asked.append(start)
+        if start:
+            raise ranged.BrokenOffError("cut")
+        yield bytes(end)
+
+    with ranged.stream("s3://x/y", fetch, 3 * PART) as stream:
+        assert stream.read(10) == bytes(10)
+    time.sleep(0.3)  # in which a reader that goes on asks twice more
+    assert sorted(asked) == [0, PART, 2 * PART]
+
+
 def test_a_server_that_is_not_there(source, proxy):
     proxy.close()
     with pytest.raises(InputError, match=r"x.bin: S3 can't be reached .*AWS_ENDPOINT_URL") as caught:
@@ -302,7 +318,7 @@ def test_what_is_uploaded_comes_with_checksums_for_s3_to_check(bucket, tmp_path,
 
 
 def test_one_client_serves_all_threads(bucket):
-    access._made_client.cache_clear()
+    access.forget_client()
     with ThreadPoolExecutor(8) as pool:
         clients = list(pool.map(lambda _: access.client(), range(8)))
     assert all(client is clients[0] for client in clients)
@@ -332,7 +348,7 @@ def test_a_missing_object_is_named(bucket, tmp_path):
 
 def test_an_endpoint_that_is_none(bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
-    access._made_client.cache_clear()
+    access.forget_client()
     with pytest.raises(
         InputError, match="AWS_ENDPOINT_URL: expected an address with its scheme, such as http://host:9000"
     ):
@@ -346,7 +362,7 @@ def test_no_credentials(bucket, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
-    access._made_client.cache_clear()
+    access.forget_client()
     with pytest.raises(InputError, match=rf"^{bucket}/x: no credentials; set AWS_ACCESS_KEY_ID"):
         storage.exists(f"{bucket}/x")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,11 +33,13 @@ def stream(location: str, fetch: Fetch, size: int) -> BinaryIO:
     return binary_stream(_parts(location, fetch, size))
 
 
-def read(location: str, fetch: Fetch, start: int, end: int) -> bytearray:
+def read(location: str, fetch: Fetch, start: int, end: int, abandoned: threading.Event) -> bytearray:
     """Bytes from `start` up to `end` of an object; after a break, only the rest is asked for.
 
+    Nothing more is asked for once `abandoned` is set: whoever wanted the bytes is gone.
+
     Raises:
-        InputError: too many answers broke off.
+        InputError: too many answers broke off, or the bytes were abandoned after one.
     """
     content = bytearray()
     for attempt in range(1, ATTEMPTS + 1):
@@ -50,26 +52,29 @@ def read(location: str, fetch: Fetch, start: int, end: int) -> bytearray:
         except BrokenOffError as error:
             if len(content) >= end - start:  # all of it came, but with a checksum that is not its own
                 content.clear()
-            if attempt == ATTEMPTS:
+            # Waits differ by chance, so that readers which failed together don't all come back together
+            wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1)) * random.uniform(0.5, 1)
+            if attempt == ATTEMPTS or abandoned.wait(wait):
                 raise InputError(
                     f"{location}: its bytes {start}–{end - 1} broke off {attempt} times ({error}); check the network, "
                     "and run again: finished work is kept"
                 ) from None
-        # Waits differ by chance, so that readers which failed together don't all come back together
-        time.sleep(min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (attempt - 1)) * random.uniform(0.5, 1))
     raise AssertionError("the last attempt returns or raises")
 
 
 def _parts(location: str, fetch: Fetch, size: int) -> Pieces:
     pool = ThreadPoolExecutor(PARTS_AHEAD + 1, "ranges")
+    abandoned = threading.Event()
     parts: deque[Future[bytearray]] = deque()
     try:
         for start in range(0, size, PART_BYTES):
-            parts.append(pool.submit(read, location, fetch, start, min(start + PART_BYTES, size)))
+            end = min(start + PART_BYTES, size)
+            parts.append(pool.submit(read, location, fetch, start, end, abandoned))
             if len(parts) > PARTS_AHEAD:
                 yield parts.popleft().result()
         while parts:
             yield parts.popleft().result()
     finally:
-        # Whoever stops reading early need not wait for what was fetched ahead
+        # Whoever stops reading early need not wait for what was fetched ahead, nor the process for its repeats
+        abandoned.set()
         pool.shutdown(wait=False, cancel_futures=True)

@@ -131,6 +131,12 @@ def _made_client() -> Any:
         raise InputError("AWS_ENDPOINT_URL: expected an address with its scheme, such as http://host:9000") from None
 
 
+def forget_client() -> None:
+    """Let the next request read the environment anew."""
+    with _one_at_a_time:  # else a client that is being made right now would be kept after all
+        _made_client.cache_clear()
+
+
 # A client serves many threads, but boto3 can't make one in several at once
 _one_at_a_time = threading.Lock()
 os.register_at_fork(
