@@ -35,7 +35,7 @@ def write_new_model(config: LlamaConfig, initializer_range: float, seed: int, fo
 
 
 def tensor_shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all weights, as Hugging Face has them."""
+    """Names and shapes of all weights, as Hugging Face stores them."""
     hidden, intermediate = config.hidden_size, config.intermediate_size
     queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
     layer = {
@@ -55,12 +55,8 @@ def tensor_shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
         for name, shape in layer.items()
     }
     vocabulary = (config.vocab_size, hidden)
-    return {
-        "model.embed_tokens.weight": vocabulary,
-        **layers,
-        "model.norm.weight": (hidden,),
-        "lm_head.weight": vocabulary,
-    }
+    head = {} if config.tie_word_embeddings else {"lm_head.weight": vocabulary}
+    return {"model.embed_tokens.weight": vocabulary, **layers, "model.norm.weight": (hidden,), **head}
 
 
 def _normal(name: str, shape: tuple[int, ...], deviation: float, seed: int) -> Tensor:
@@ -85,7 +81,7 @@ def _hf_config(config: LlamaConfig, initializer_range: float) -> dict[str, objec
         "max_position_embeddings": config.max_position_embeddings,
         "rope_theta": config.rope.theta,
         "initializer_range": initializer_range,
-        "tie_word_embeddings": False,
+        "tie_word_embeddings": config.tie_word_embeddings,
         "attention_bias": False,
         "mlp_bias": False,
         "torch_dtype": "float32",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from components.training.data.pretraining import PretrainingData, ValidationData
 from components.training.data.sft import ConversationData
+from components.training.data.windows import Windows
 from components.training.engine.engine import MicroBatch
 from components.training.job import ConversationSource, TrainingJob
 from components.training.parallel.layout import ParallelLayout
@@ -70,13 +72,45 @@ def training_batches(job: TrainingJob, layout: ParallelLayout) -> Batches:
     return Batches(_every_token_counts(blend.sample), settings, layout)
 
 
-def validation_batches(job: TrainingJob, layout: ParallelLayout) -> tuple[list[MicroBatch], int]:
-    """This rank's micro-batches of the validation set, and their number on every rank; 0 when there are none."""
+@dataclass(frozen=True)
+class HeldOutGroup:
+    """A group's part of the validation.
+
+    Attributes:
+        name: the group.
+        share: its share of all held-out text.
+        batches: this rank's micro-batches.
+        count: their number on every rank.
+    """
+
+    name: str
+    share: float
+    batches: list[MicroBatch]
+    count: int
+
+
+def validation_groups(job: TrainingJob, layout: ParallelLayout) -> list[HeldOutGroup]:
+    """What each held-out group is validated on; groups without a full sample are left out.
+
+    A group gets its share of `num_samples`, in whole micro-batches on every data-parallel rank and at least one, as
+    far as it has samples.
+    """
     if job.validation is None:
-        return [], 0
-    data = ValidationData(job.validation.prefixes, job.settings.sequence_length, job.settings.seed)
-    batches = Batches(_every_token_counts(data.sample), job.settings, layout)
-    return batches.validation(min(job.validation.num_samples, data.num_samples))
+        return []
+    settings = job.settings
+    together = settings.micro_batch_size * layout.data_parallel_size
+    prefixes = sorted(job.validation.prefixes.items())
+    available = {group: len(Windows(prefix, settings.sequence_length)) for group, prefix in prefixes}
+    groups = []
+    for group, prefix in prefixes:
+        if not available[group]:
+            continue
+        share = available[group] / sum(available.values())
+        rounds = max(1, round(job.validation.num_samples * share / together))
+        data = ValidationData({group: prefix}, settings.sequence_length, settings.seed)
+        batches = Batches(_every_token_counts(data.sample), settings, layout)
+        groups.append(HeldOutGroup(group, share, *batches.validation(min(rounds * together, available[group]))))
+    return groups
 
 
 def _every_token_counts(sample: Callable[[int], np.ndarray]) -> Callable[[int], Sample]:

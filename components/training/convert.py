@@ -18,18 +18,17 @@ from torch import Tensor, nn
 
 from components.platform.errors import InputError
 from components.platform.storage import write_atomically
-from components.training.models.llama.config import LlamaConfig, read_config
+from components.training.models.common.config import ModelConfig, read_record
 from components.training.process import Process
 from components.training.tokenizer import read_tokenizer
 
-VOCABULARY_TENSORS = frozenset({"model.embed_tokens.weight", "lm_head.weight"})
 BYTES_PER_FILE = 4 * 1024**3
 ROWS_AT_ONCE = 8192  # of an embedding table, when its mean is computed
 INDEX_NAME, SINGLE_NAME = "model.safetensors.index.json", "model.safetensors"
 
 
 @torch.no_grad()
-def load_weights(folder: Path, parameters: Mapping[str, nn.Parameter], config: LlamaConfig, process: Process) -> None:
+def load_weights(folder: Path, parameters: Mapping[str, nn.Parameter], config: ModelConfig, process: Process) -> None:
     """Fill this rank's parameters from a Hugging Face folder.
 
     Where `config.vocab_size` is larger than the checkpoint's, the new tokens start as the mean of the old ones
@@ -40,10 +39,16 @@ def load_weights(folder: Path, parameters: Mapping[str, nn.Parameter], config: L
     """
     with WeightFiles(folder) as files:
         for name, parameter in parameters.items():
-            if name in VOCABULARY_TENSORS:
-                _fill_vocabulary_rows(files, name, parameter, config.vocab_size, process)
+            if name in config.weight_names.vocabulary:
+                _fill_vocabulary_rows(files, _stored_name(files, name, config), parameter, config.vocab_size, process)
             else:
                 parameter.copy_(_own_slice(files, name, parameter, process))
+
+
+def _stored_name(files: WeightFiles, name: str, config: ModelConfig) -> str:
+    """Of two tensors that are tied, a safetensors file holds one; which, depends on what wrote it."""
+    head = f"{config.weight_names.head}weight"
+    return head if config.tie_word_embeddings and name not in files and head in files else name
 
 
 def _own_slice(files: WeightFiles, name: str, parameter: nn.Parameter, process: Process) -> Tensor:
@@ -100,9 +105,12 @@ class WeightFiles:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._file_of
+
     def slice(self, name: str) -> Any:
         """A lazy view of a tensor: indexing it reads just those rows or columns."""
-        if name not in self._file_of:
+        if name not in self:
             raise InputError(f"{self.folder}: the weights have no tensor {name}")
         file = self._file_of[name]
         if file not in self._handles:
@@ -125,7 +133,7 @@ def _weight_map(folder: Path) -> dict[str, str]:
 
 def export_model(
     parameters: Mapping[str, nn.Parameter],
-    config: LlamaConfig,
+    config: ModelConfig,
     process: Process,
     base: Path,
     tokenizer: Path,
@@ -146,7 +154,7 @@ def export_model(
         unfinished.mkdir(parents=True)
     dist.barrier()
     if process.layout.data_rank == 0:
-        _write_stage(parameters, config.vocab_size, process, unfinished)
+        _write_stage(parameters, config, process, unfinished)
     dist.barrier()
     if process.is_main:
         _name_files(unfinished)
@@ -158,8 +166,12 @@ def export_model(
     dist.barrier()
 
 
-def _write_stage(parameters: Mapping[str, nn.Parameter], vocab_size: int, process: Process, folder: Path) -> None:
+def _write_stage(parameters: Mapping[str, nn.Parameter], config: ModelConfig, process: Process, folder: Path) -> None:
     """Write one pipeline stage's weights, in files of at most about 4 GB."""
+    vocabulary = config.weight_names.vocabulary
+    if config.tie_word_embeddings and not process.layout.is_first_stage:
+        # The last stage's head is a copy of the embedding, which the first stage writes.
+        parameters = {name: parameter for name, parameter in parameters.items() if name not in vocabulary}
     pending: dict[str, Tensor] = {}
     size = count = 0
 
@@ -172,8 +184,8 @@ def _write_stage(parameters: Mapping[str, nn.Parameter], vocab_size: int, proces
             size, count = 0, count + 1
 
     for name, tensor in _whole_tensors(parameters, process):
-        if name in VOCABULARY_TENSORS:
-            tensor = tensor[:vocab_size].clone()
+        if name in vocabulary:
+            tensor = tensor[: config.vocab_size].clone()
         if size + tensor.nbytes > BYTES_PER_FILE:
             flush()
         pending[name] = tensor
@@ -182,17 +194,25 @@ def _write_stage(parameters: Mapping[str, nn.Parameter], vocab_size: int, proces
 
 
 def _whole_tensors(parameters: Mapping[str, nn.Parameter], process: Process) -> Iterator[tuple[str, Tensor]]:
-    """Put slices together, one tensor at a time; yields on the first rank of each tensor group only."""
-    group, is_first = process.groups.tensor, process.layout.tensor_rank == 0
+    """All tensors of this stage, put together one at a time; yields on the first rank of each tensor group only."""
     for name, parameter in parameters.items():
-        own = parameter.detach().contiguous()
-        dim = getattr(parameter, "partition_dim", None)
-        if dim is not None and group.size() > 1:
-            slices = [torch.empty_like(own) for _ in range(group.size())] if is_first else None
-            dist.gather(own, slices, group=group, group_dst=0)
-            own = torch.cat(slices, dim=dim) if is_first else own
-        if is_first:
-            yield name, own.cpu().clone()
+        whole = gather_slices(parameter.detach(), getattr(parameter, "partition_dim", None), process)
+        if whole is not None:
+            yield name, whole.cpu().clone()
+
+
+def gather_slices(own: Tensor, dim: int | None, process: Process) -> Tensor | None:
+    """Put together a tensor that is split along `dim` (None: not split), on the first rank of each tensor group.
+
+    The other ranks of the group get None.
+    """
+    group, is_first = process.groups.tensor, process.layout.tensor_rank == 0
+    if dim is None or group.size() == 1:
+        return own if is_first else None
+    own = own.contiguous()
+    slices = [torch.empty_like(own) for _ in range(group.size())] if is_first else None
+    dist.gather(own, slices, group=group, group_dst=0)
+    return torch.cat(slices, dim=dim) if is_first else None
 
 
 def _name_files(folder: Path) -> None:
@@ -216,7 +236,7 @@ def _write_configs(base: Path, folder: Path, vocab_size: int, dtype: str) -> Non
     tokens = read_tokenizer(folder)
     special = {"bos_token_id": tokens.bos, "eos_token_id": tokens.eos, "pad_token_id": tokens.pad}
     special = {key: value for key, value in special.items() if value is not None}
-    record = read_config(base) | special | {"vocab_size": vocab_size}
+    record = read_record(base) | special | {"vocab_size": vocab_size}
     record.pop("dtype", None)
     record["torch_dtype"] = dtype
     write_atomically(folder / "config.json", json.dumps(record, indent=1, sort_keys=True))

@@ -11,6 +11,7 @@ from components.platform.settings import Settings
 from components.training.settings import PretrainSettings, SftSettings
 
 CHECKPOINTS_FOLDER, MODEL_FOLDER, METRICS_FILE = "checkpoints", "model", METRICS_NAME
+SKIPPED_FILE = ".skipped.json"  # hidden names are not part of an artifact
 
 
 class CorpusSource(Settings):

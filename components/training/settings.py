@@ -13,7 +13,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from components.platform.settings import Settings
 from components.training.data.settings import ConversationSettings
-from components.training.models.llama.config import LlamaConfig, RopeConfig
+from components.training.models.common.config import RopeConfig
+from components.training.models.llama.config import LlamaConfig
 from components.training.parallel.layout import ParallelLayout
 
 
@@ -106,8 +107,20 @@ class TrainingSettings(Settings):
     recompute: Literal["none", "full"] = Field("none", description="full: run each layer's forward again in backward")
     seed: NonNegativeInt = Field(1234, description="order of samples and random initial weights")
 
+    loss_spike_factor: NonNegativeFloat = Field(
+        10.0, description="losses above median + this × median distance from it are suspicious; 0: none are"
+    )
+    loss_spike_window: PositiveInt = Field(100, description="iterations that this median is taken over")
+    loss_spike_iterations: PositiveInt = Field(5, description="suspicious iterations in a row that are a loss spike")
+    on_loss_spike: Literal["stop", "skip"] = Field(
+        "stop", description="skip: go back to the newest checkpoint and leave out the batches since (PaLM, §5.1)"
+    )
+
     save_interval: PositiveInt = Field(200, description="iterations between checkpoints")
     keep_checkpoints: PositiveInt = Field(2, description="newest complete checkpoints to keep while training")
+    keep_every: NonNegativeInt = Field(
+        0, description="the first checkpoint at or after each multiple of so many iterations is kept, too; 0: none is"
+    )
     collective_timeout_minutes: PositiveInt = Field(30, description="a rank waiting longer for another one gives up")
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,19 @@ from components.training.job import (
     CHECKPOINTS_FOLDER,
     METRICS_FILE,
     MODEL_FOLDER,
+    SKIPPED_FILE,
     ConversationSource,
     CorpusSource,
     TrainingJob,
     Validation,
 )
 from components.training.metrics import read_metrics
-from components.training.models.llama.config import LlamaConfig
+from components.training.models import read_config
+from components.training.models.common.config import ModelConfig
 from components.training.report import training_page
 from components.training.settings import PretrainSettings, SftSettings, TrainingSettings
 from components.training.tokenizer import check_same_tokens, read_tokenizer
+from components.training.watching import SkippedBatches
 
 # Hidden names are not part of an artifact.
 JOB_FILE, NEW_MODEL_FOLDER, CONVERSATIONS_FOLDER = ".job.json", ".base", ".conversations"
@@ -88,7 +92,7 @@ def run_sft(settings: SftSettings, platform: PlatformSettings, corpus: Manifest,
     def work(folder: Path) -> dict[str, Any]:
         base, tokenizer = model.local() / MODEL_FOLDER, corpus.local() / "tokenizer"
         check_same_tokens(base, tokenizer)
-        config = _resized(LlamaConfig.read(base), tokenizer)
+        config = _resized(read_config(base), tokenizer)
         conversations = read_conversations(settings.data, platform)
         stats = build_conversations(conversations, tokenizer, settings.sequence_length, folder / CONVERSATIONS_FOLDER)
         job = TrainingJob(
@@ -117,19 +121,19 @@ def _base_files(settings: PretrainSettings, platform: PlatformSettings) -> Seque
 
 def _base_model(
     settings: PretrainSettings, base_files: Sequence[SourceFile], tokenizer: Path, folder: Path
-) -> tuple[Path, LlamaConfig]:
+) -> tuple[Path, ModelConfig]:
     """The folder that training starts from, and the configuration with room for the tokenizer's ids."""
     if settings.base.new is None:
         base = local_folder(base_files)
         check_same_tokens(base, tokenizer)
-        return base, _resized(LlamaConfig.read(base), tokenizer)
+        return base, _resized(read_config(base), tokenizer)
     base = folder / NEW_MODEL_FOLDER
     config = settings.base.new.config(read_tokenizer(tokenizer).vocab_size)
     write_new_model(config, settings.base.new.initializer_range, settings.seed, base)
     return base, config
 
 
-def _resized(config: LlamaConfig, tokenizer: Path) -> LlamaConfig:
+def _resized(config: ModelConfig, tokenizer: Path) -> ModelConfig:
     return config.with_vocab_size(max(config.vocab_size, read_tokenizer(tokenizer).vocab_size))
 
 
@@ -159,7 +163,7 @@ def _check_corpus(job: TrainingJob) -> None:
         ValidationData(job.validation.prefixes, settings.sequence_length, settings.seed)
 
 
-def _train(job: TrainingJob, config: LlamaConfig, platform: PlatformSettings) -> dict[str, Any]:
+def _train(job: TrainingJob, config: ModelConfig, platform: PlatformSettings) -> dict[str, Any]:
     """Run the ranks, then tidy up and report. Continues from checkpoints that an earlier call left."""
     settings = job.settings
     problems = config.problems(settings.layout.for_rank(0), settings.sequence_length)
@@ -183,6 +187,10 @@ def _train(job: TrainingJob, config: LlamaConfig, platform: PlatformSettings) ->
     return facts
 
 
+def _median(rows: Sequence[dict[str, float]], key: str) -> float:
+    return statistics.median(row[key] for row in rows)
+
+
 def _nodes(settings: TrainingSettings, platform: PlatformSettings) -> tuple[int, int]:
     """Number of nodes, and of ranks on each: one per GPU on a cluster, all on one machine otherwise."""
     world_size, pods = settings.layout.world_size, platform.launcher.pytorchjob
@@ -201,7 +209,6 @@ def _facts(job: TrainingJob, rows: Sequence[dict[str, float]]) -> dict[str, Any]
     """What later stages and people want to know without opening the artifact."""
     steps = [row for row in rows if "loss" in row]
     validation = [row["validation_loss"] for row in rows if "validation_loss" in row]
-    speeds = sorted(row["tokens_per_second"] for row in steps)
     facts = {
         "iterations": job.train_iters,
         "layout": str(job.settings.layout.for_rank(0)),
@@ -209,8 +216,15 @@ def _facts(job: TrainingJob, rows: Sequence[dict[str, float]]) -> dict[str, Any]
         "tokens": job.train_iters * job.settings.global_batch_size * job.settings.sequence_length,
         "first_loss": steps[0]["loss"],
         "final_loss": steps[-1]["loss"],
-        "median_tokens_per_second": speeds[len(speeds) // 2],
+        "median_tokens_per_second": _median(steps, "tokens_per_second"),
+        "median_data_stall": _median(steps, "data_stall"),
+        "peak_memory_bytes": round(steps[-1]["peak_memory_bytes"]),
     }
+    if "mfu" in steps[-1]:
+        facts |= {"median_mfu": _median(steps, "mfu"), "median_mfu_6n": _median(steps, "mfu_6n")}
+    skipped = SkippedBatches(job.output / SKIPPED_FILE).ranges
+    if skipped:
+        facts["skipped_batches"] = ", ".join(f"{batches.start} to {batches.stop - 1}" for batches in skipped)
     if validation:
         facts |= {"first_validation_loss": validation[0], "final_validation_loss": validation[-1]}
     return facts

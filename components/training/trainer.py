@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import math
-import time
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
 from components.platform.errors import UserError
-from components.training.batch import training_batches, validation_batches
+from components.training.batch import training_batches, validation_groups
 from components.training.checkpoint import Checkpoints
 from components.training.convert import export_model, load_weights
 from components.training.engine.engine import Engine, StepResult
-from components.training.job import CHECKPOINTS_FOLDER, METRICS_FILE, MODEL_FOLDER, TrainingJob
-from components.training.metrics import TrainingLog
-from components.training.models.llama.config import LlamaConfig
+from components.training.flops import attention_flops, count_parameters, device_peak_flops, parameter_flops
+from components.training.job import CHECKPOINTS_FOLDER, METRICS_FILE, MODEL_FOLDER, SKIPPED_FILE, TrainingJob
+from components.training.metrics import TrainingLog, read_metrics
+from components.training.models import read_config
 from components.training.process import Process
 from components.training.schedule import learning_rate
 from components.training.signals import StopRequest
+from components.training.watching import (
+    LossWatch,
+    SkippedBatches,
+    Speedometer,
+    Stopwatch,
+    largest_over_ranks,
+    peak_memory,
+)
 
 
 class TrainingDivergedError(UserError):
-    """The loss or the gradient is no longer a number."""
+    """The loss or the gradient is no longer a number, or the loss has left its course."""
 
 
 class TrainingInterruptedError(Exception):
-    """The run was told to stop and has saved a checkpoint."""
+    """The run was told to stop and goes on from a checkpoint when it is started again."""
 
 
 class Trainer:
@@ -34,55 +43,75 @@ class Trainer:
 
     def __init__(self, job: TrainingJob, process: Process, stop: StopRequest) -> None:
         self.job, self.settings, self.process, self._stop = job, job.settings, process, stop
-        self.config = LlamaConfig.read(job.base).with_vocab_size(job.vocab_size)
+        self.config = read_config(job.base).with_vocab_size(job.vocab_size)
         self.engine = Engine(self.config, self.settings, process.layout, process.groups)
-        self.checkpoints = Checkpoints(job.output / CHECKPOINTS_FOLDER, process, self.settings.keep_checkpoints)
+        self.checkpoints = Checkpoints(
+            job.output / CHECKPOINTS_FOLDER,
+            process,
+            keep=self.settings.keep_checkpoints,
+            keep_every=self.settings.keep_every,
+            timeout_minutes=self.settings.collective_timeout_minutes,
+        )
         self.batches = training_batches(job, process.layout)
-        self.validation = validation_batches(job, process.layout)
+        self.validation = validation_groups(job, process.layout)
+        self._skipped = SkippedBatches(job.output / SKIPPED_FILE)
         self.iteration = self._resume_or_begin()
         self._saved = self.iteration
-        log_arguments = (job.output / METRICS_FILE, job.name, job.train_iters, self.iteration)
-        self._log = TrainingLog(*log_arguments) if process.is_main else None
+        self._speedometer = self._make_speedometer()
+        rows = [row for row in read_metrics(job.output / METRICS_FILE) if "loss" in row]
+        history = [(row["iteration"], row["loss"]) for row in rows if row["iteration"] <= self.iteration]
+        self._watch = LossWatch(self.settings, history)
+        self._log = self._open_log()
 
     def run(self) -> None:
         """Train to the last iteration and export.
 
         Raises:
-            TrainingInterruptedError: a stop was requested; the finished iterations are in a checkpoint.
-            TrainingDivergedError: loss or gradient norm is not finite; nothing is saved after that.
+            CheckpointError: a checkpoint could not be written.
+            TrainingInterruptedError: a stop was requested; the finished iterations are in a checkpoint, but for
+                those since the loss became suspicious.
+            TrainingDivergedError: loss or gradient norm is not finite, or the loss has a spike that `on_loss_spike`
+                doesn't leave out; nothing is saved after that.
         """
         validation, last = self.job.validation, self.job.train_iters
         if validation and self.iteration == 0:
             self._validate()
         while self.iteration < last:
+            self.checkpoints.raise_if_failed()
             self._stop_if_requested()
             self._step()
+            if self._watch.is_spike:
+                self._go_back()
+                continue
             if validation and (self.iteration == last or self.iteration % validation.interval == 0):
                 self._validate()
-            if self.iteration == last or self.iteration % self.settings.save_interval == 0:
+            if self.iteration == last or self._save_is_due():
                 self._save()
+        self.checkpoints.wait()
         if self._log:
             self._log.close()
         self._export()
 
     def _resume_or_begin(self) -> int:
         """Load the newest checkpoint, or else the base model; returns the iterations already done."""
-        found = self.checkpoints.load_newest()
-        if found is None:
+        iteration = self.checkpoints.newest_intact()
+        if iteration is None:
             load_weights(self.job.base, self.engine.parameters(), self.config, self.process)
-            torch.manual_seed(self.settings.seed + self.process.layout.rank)
             self.engine.start()
             return 0
-        iteration, state = found
         self.engine.start()
-        self.engine.load_state(state)
+        self._load(iteration)
         if self.process.is_main:
             print(f"{self.job.name}  continues after iteration {iteration}", flush=True)
         return iteration
 
+    def _load(self, iteration: int) -> None:
+        step = self.checkpoints.load(iteration, self.engine.fragments())
+        self.engine.continue_from_fragments(step)
+
     def _step(self) -> None:
         """One iteration."""
-        started = time.perf_counter()
+        stopwatch = Stopwatch()
         lr = learning_rate(
             self.iteration + 1,
             lr=self.settings.lr,
@@ -90,15 +119,86 @@ class Trainer:
             warmup_iters=self.settings.warmup_iters(self.job.train_iters),
             train_iters=self.job.train_iters,
         )
-        result = self.engine.train_step(self.batches.train(self.iteration), lr)
+        with stopwatch.waiting():
+            batches = self.batches.train(self._skipped.batch(self.iteration))
+        seed_random_numbers(self.settings.seed, self.iteration, self.process.layout.rank)
+        result = self.engine.train_step(batches, lr)
         self.iteration += 1
         if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm)):
+            self.checkpoints.wait()  # the newest one is still good
             raise TrainingDivergedError(self._divergence(result))
+        # The loss among them, so that all ranks judge the same number and none goes back alone.
+        measured = [result.loss, stopwatch.waited, peak_memory(self.process.device)]
+        loss, waited, memory = largest_over_ranks(measured, self.process.device)
+        self._watch.add(self.iteration, loss)
         if self._log:
-            tokens = self.settings.global_batch_size * self.settings.sequence_length
-            speed = tokens / (time.perf_counter() - started)
-            figures = {"loss": result.loss, "grad_norm": result.grad_norm, "lr": lr}
-            self._log.step(self.iteration, **figures, tokens_per_second=speed)
+            seconds = stopwatch.seconds()
+            self._log.step(
+                self.iteration,
+                loss=loss,
+                grad_norm=result.grad_norm,
+                lr=lr,
+                data_stall=waited / seconds,
+                peak_memory_bytes=memory,
+                **self._speedometer.figures(seconds),
+            )
+
+    def _make_speedometer(self) -> Speedometer:
+        settings, layout = self.settings, self.process.layout
+        num_parameters = count_parameters(self.engine.parameters(), self.config, self.process)
+        peak = device_peak_flops(self.process.device, settings.dtype)
+        return Speedometer(
+            tokens=settings.global_batch_size * settings.sequence_length,
+            parameter_flops=parameter_flops(num_parameters),
+            attention_flops=attention_flops(self.config, settings.sequence_length),
+            peak_flops=None if peak is None else peak * layout.world_size,
+        )
+
+    def _open_log(self) -> TrainingLog | None:
+        """The main rank's log, continued behind the current iteration; None on the other ranks."""
+        if not self.process.is_main:
+            return None
+        return TrainingLog(self.job.output / METRICS_FILE, self.job.name, self.job.train_iters, self.iteration)
+
+    def _go_back(self) -> None:
+        """After a loss spike: continue from the newest checkpoint, without the batches that came since.
+
+        That checkpoint is from before the spike, for none is saved while the loss is suspicious.
+        """
+        reached = self.iteration
+        self.checkpoints.wait()
+        iteration = self.checkpoints.newest_intact() if self.settings.on_loss_spike == "skip" else None
+        if iteration is None or self._skipped.already_rewound_to(iteration):
+            raise TrainingDivergedError(self._spike())
+        self.iteration = iteration
+        batches = self._skipped.add(self.iteration, reached)
+        if self.process.is_main:
+            self._skipped.save()
+            print(
+                f"{self.job.name}  loss spike at iteration {reached}: goes back to iteration {self.iteration} and "
+                f"leaves out global batches {batches.start} to {batches.stop - 1}",
+                flush=True,
+            )
+        self._load(iteration)
+        self._saved = self.iteration
+        self._watch = self._watch.rewound(self.iteration)
+        if self._log:
+            self._log.rewind(self.iteration)
+
+    def _spike(self) -> str:
+        first = self.iteration - self._watch.suspicious + 1
+        newest = self.checkpoints.iterations()[:1]
+        remedy = "lower lr or lengthen the warm-up"
+        if self.settings.on_loss_spike == "stop":
+            remedy += ", set on_loss_spike: skip to leave out the batches, or raise loss_spike_factor"
+        elif not newest:
+            remedy += ", or lower save_interval: there is no checkpoint to go back to yet"
+        else:
+            remedy += f": going back to iteration {newest[0]} has not helped"
+        return (
+            f"loss spike at iteration {first}: up to iteration {self.iteration} the loss stayed above "
+            f"{self._watch.limit:.4g}, the newest being {self._watch.newest:.4g}; {remedy}"
+        )
 
     def _divergence(self, result: StepResult) -> str:
         newest = self.checkpoints.iterations()[:1]
@@ -109,9 +209,10 @@ class Trainer:
         )
 
     def _validate(self) -> None:
-        loss = self.engine.eval_step(*self.validation)
+        losses = {group.name: self.engine.eval_step(group.batches, group.count) for group in self.validation}
         if self._log:
-            self._log.validation(self.iteration, loss)
+            total = sum(group.share * losses[group.name] for group in self.validation)
+            self._log.validation(self.iteration, losses, total)
 
     def _stop_if_requested(self) -> None:
         """Save and leave if any rank was told to stop; all ranks come to the same answer."""
@@ -119,11 +220,16 @@ class Trainer:
         dist.all_reduce(requested, dist.ReduceOp.MAX)
         if requested:
             self._save()
+            self.checkpoints.wait()
             raise TrainingInterruptedError(f"stopped after iteration {self.iteration}")
 
+    def _save_is_due(self) -> bool:
+        """Whether a multiple of `save_interval` has been passed since the last checkpoint."""
+        return self.iteration // self.settings.save_interval > self._saved // self.settings.save_interval
+
     def _save(self) -> None:
-        if self._saved != self.iteration:
-            self.checkpoints.save(self.iteration, self.engine.state())
+        if self._saved != self.iteration and not self._watch.suspicious:
+            self.checkpoints.save(self.iteration, self.engine.fragments(), self.engine.step_count)
             self._saved = self.iteration
 
     def _export(self) -> None:
@@ -135,3 +241,12 @@ class Trainer:
             tokenizer=self.job.tokenizer,
             target=self.job.output / MODEL_FOLDER,
         )
+
+
+def seed_random_numbers(seed: int, iteration: int, rank: int) -> None:
+    """Make the random numbers of an iteration a pure function of the arguments.
+
+    So checkpoints need no random state, which another layout could not use: it has other ranks.
+    """
+    [state] = np.random.SeedSequence((seed, iteration, rank)).generate_state(1, np.uint64)
+    torch.manual_seed(int(state))

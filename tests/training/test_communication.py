@@ -21,11 +21,11 @@ def count_calls(folder: Path, settings: SftSettings) -> None:
 
     from components.training.convert import load_weights
     from components.training.engine.engine import Engine
-    from components.training.models.llama.config import LlamaConfig
+    from components.training.models import read_config
     from components.training.process import start_process
 
     process = start_process(settings.layout, timeout_minutes=2)
-    config = LlamaConfig.read(folder)
+    config = read_config(folder)
     engine = Engine(config, settings, process.layout, process.groups)
     load_weights(folder, engine.parameters(), config, process)
     engine.start()

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from components.platform.errors import InputError
 from components.training.base import tensor_shapes, write_new_model
-from components.training.models.llama.config import LlamaConfig
+from components.training.models import read_config
 from tests.training.ranks import run_ranks
-from tests.training.tiny import TINY, make_tokenizer, tiny_settings
+from tests.training.tiny import TINY, make_tokenizer, tiny_settings, write_tiny_model
 
 
 def there_and_back(base: Path, tokenizer: Path, target: Path, layout: tuple[int, int, int], vocab_size: int) -> None:
@@ -25,7 +25,7 @@ def there_and_back(base: Path, tokenizer: Path, target: Path, layout: tuple[int,
 
     settings = tiny_settings(layout)
     process = start_process(settings.layout, timeout_minutes=2)
-    config = LlamaConfig.read(base).with_vocab_size(vocab_size)
+    config = read_config(base).with_vocab_size(vocab_size)
     engine = Engine(config, settings, process.layout, process.groups)
     load_weights(base, engine.parameters(), config, process)
     export_model(engine.parameters(), config, process, base, tokenizer, target)
@@ -42,16 +42,38 @@ def hf_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", [(2, 2, 1), (1, 1, 1)], ids=str)
-def test_round_trip_is_exact(tmp_path: Path, tokenizer: Path, layout: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(
+    ("layout", "family"),
+    [
+        ((2, 2, 1), "llama"),
+        ((2, 2, 1), "falcon-40b"),
+        ((2, 1, 1), "mistral"),
+        ((1, 2, 1), "falcon-7b"),
+        ((1, 1, 1), "llama"),
+    ],
+    ids=str,
+)
+def test_round_trip_is_exact(tmp_path: Path, tokenizer: Path, layout: tuple[int, int, int], family: str) -> None:
+    """A tied head is in the file once, as transformers writes it."""
     base, target = tmp_path / "base", tmp_path / "model"
-    write_new_model(TINY.with_vocab_size(401), 0.02, 7, base)
+    write_tiny_model(family, base, vocab_size=401)
     run_ranks(layout[0] * layout[1], there_and_back, base, tokenizer, target, layout, 401)
     before, after = hf_weights(base), hf_weights(target)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert len(list(target.glob("*.safetensors"))) == layout[1]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_tied_weights_may_be_stored_under_the_name_of_the_head(tmp_path: Path, tokenizer: Path) -> None:
+    """Converters to safetensors keep one of two shared tensors, often the first in the alphabet."""
+    base, target = tmp_path / "base", tmp_path / "model"
+    write_tiny_model("falcon-7b", base, vocab_size=96)
+    before = hf_weights(base)
+    embedding = before.pop("transformer.word_embeddings.weight")
+    save_file(before | {"lm_head.weight": embedding}, base / "model.safetensors")
+    run_ranks(1, there_and_back, base, tokenizer, target, (1, 1, 1), 96)
+    assert torch.equal(hf_weights(target)["transformer.word_embeddings.weight"], embedding)
 
 
 @pytest.mark.slow
@@ -79,14 +101,22 @@ def test_exported_model_loads_in_transformers(tmp_path: Path, tokenizer: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("vocab_size", [101, 201], ids=["one padding row", "a rank with new rows only"])
-def test_new_tokens_start_as_the_mean(tmp_path: Path, tokenizer: Path, vocab_size: int) -> None:
+@pytest.mark.parametrize(
+    ("vocab_size", "family", "layout"),
+    [(101, "llama", (2, 1, 1)), (201, "mistral", (2, 1, 1)), (101, "falcon-7b", (1, 2, 1))],
+    ids=["one padding row", "a rank with new rows only", "tied"],
+)
+def test_new_tokens_start_as_the_mean(
+    tmp_path: Path, tokenizer: Path, vocab_size: int, family: str, layout: tuple[int, int, int]
+) -> None:
     """96 known tokens, an odd number wanted on two ranks."""
     base, target = tmp_path / "base", tmp_path / "model"
-    write_new_model(TINY, 0.1, 7, base)
-    run_ranks(2, there_and_back, base, tokenizer, target, (2, 1, 1), vocab_size)
+    write_tiny_model(family, base, vocab_size=96)
+    run_ranks(2, there_and_back, base, tokenizer, target, layout, vocab_size)
     before, after = hf_weights(base), hf_weights(target)
-    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+    resized = [name for name in before if "embed" in name or "lm_head" in name]
+    assert len(resized) == (1 if family == "falcon-7b" else 2)
+    for name in resized:
         assert after[name].shape == (vocab_size, TINY.hidden_size)
         assert torch.equal(after[name][:96], before[name])
         torch.testing.assert_close(after[name][96:], before[name].mean(0).expand(vocab_size - 96, -1))
@@ -112,7 +142,7 @@ def test_new_model_is_reproducible(tmp_path: Path) -> None:
     assert (tmp_path / "one" / "model.safetensors").read_bytes() == (
         tmp_path / "two" / "model.safetensors"
     ).read_bytes()
-    assert LlamaConfig.read(tmp_path / "one") == TINY
+    assert read_config(tmp_path / "one") == TINY
 
 
 def test_shapes_are_those_of_transformers(tmp_path: Path) -> None:
@@ -127,7 +157,7 @@ def test_shapes_are_those_of_transformers(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"model_type": "mamba"}, "model_type is 'mamba'"),
-        ({"tie_word_embeddings": True}, "tie_word_embeddings is True; only False"),
+        ({"attention_bias": True}, "attention_bias is True; only False"),
         ({"rope_scaling": {"rope_type": "yarn"}}, "rope type 'yarn'"),
         ({"hidden_size": None}, "the key 'hidden_size' is missing"),
     ],
@@ -138,7 +168,7 @@ def test_unsupported_models_are_refused(tmp_path: Path, change: dict, message: s
     record = json.loads(path.read_text()) | change
     path.write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
     with pytest.raises(InputError, match=message):
-        LlamaConfig.read(tmp_path / "model")
+        read_config(tmp_path / "model")
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from components.training.models.common.rotary import inverse_frequencies, rotary_table
 from components.training.models.llama.config import LlamaConfig
-from components.training.models.llama.rotary import inverse_frequencies, rotary_table
 
 SCALINGS = {
     "default": {"rope_type": "default"},

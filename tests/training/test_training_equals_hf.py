@@ -9,20 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.training.base import write_new_model
 from components.training.settings import SftSettings
 from tests.training.ranks import run_ranks
-from tests.training.tiny import TINY, random_batch, tiny_settings
+from tests.training.tiny import FAMILIES, random_batch, tiny_settings, write_tiny_model
 
-STEPS = 4
+STEPS = 10
 SETTINGS = {"sequence_length": 32, "global_batch_size": 8, "clip_grad": 0.5}
 
 
 def reference(folder: Path, vocab_size: int) -> torch.Tensor:
     """[steps, 2]: loss and gradient norm of Hugging Face's model with AdamW on the whole batch."""
-    from transformers import LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     groups = [
         {"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": 0.1},
         {"params": [p for p in model.parameters() if p.dim() == 1], "weight_decay": 0.0},
@@ -42,16 +41,16 @@ def reference(folder: Path, vocab_size: int) -> torch.Tensor:
     return torch.tensor(curve)
 
 
-def train(folder: Path, settings: SftSettings, vocab_size: int, result: Path, sabotage: Callable | None) -> None:
+def train(folder: Path, settings: SftSettings, result: Path, sabotage: Callable | None) -> None:
     """Runs on each rank: the same training in a parallel layout."""
     from components.training.convert import load_weights
     from components.training.engine.engine import Engine
-    from components.training.models.llama.config import LlamaConfig
+    from components.training.models import read_config
     from components.training.process import start_process
 
     process = start_process(settings.layout, timeout_minutes=2)
     layout, count = process.layout, settings.micro_batches
-    config = LlamaConfig.read(folder)
+    config = read_config(folder)
     engine = Engine(config, settings, layout, process.groups)
     load_weights(folder, engine.parameters(), config, process)
     if sabotage:
@@ -60,7 +59,8 @@ def train(folder: Path, settings: SftSettings, vocab_size: int, result: Path, sa
 
     def batches(step: int) -> list:
         first = layout.data_rank * 2 * count
-        return [random_batch(step, range(first + 2 * m, first + 2 * m + 2), vocab_size) for m in range(count)]
+        samples = [range(first + 2 * m, first + 2 * m + 2) for m in range(count)]
+        return [random_batch(step, pair, config.vocab_size) for pair in samples]
 
     curve = []
     for step in range(STEPS):
@@ -76,23 +76,25 @@ def train(folder: Path, settings: SftSettings, vocab_size: int, result: Path, sa
 def differences(
     tmp_path: Path,
     layout: tuple[int, int, int],
-    vocab_size: int = 96,
+    family: str = "llama",
+    vocab_size: int = 40,
     sabotage: Callable | None = None,
     **changes: object,
 ) -> tuple[float, float]:
     """Largest difference of loss and of gradient norm from Hugging Face's over a few steps."""
     folder, result = tmp_path / "model", tmp_path / "curve.json"
-    write_new_model(TINY.with_vocab_size(vocab_size), 0.1, 7, folder)
+    write_tiny_model(family, folder, vocab_size=vocab_size)
     settings = tiny_settings(layout, **SETTINGS | changes)
-    run_ranks(settings.layout.world_size, train, folder, settings, vocab_size, result, sabotage)
+    run_ranks(settings.layout.world_size, train, folder, settings, result, sabotage)
     curve = torch.tensor(json.loads(result.read_text()))
     loss, norm = (curve - reference(folder, vocab_size)).abs().amax(0).tolist()
     print(f"loss {loss:.1e}, gradient norm {norm:.1e}")
     return loss, norm
 
 
-def test_one_rank(tmp_path: Path) -> None:
-    assert max(differences(tmp_path, (1, 1, 1))) < 1e-6
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_rank(tmp_path: Path, family: str) -> None:
+    assert max(differences(tmp_path, (1, 1, 1), family)) < 1e-6
 
 
 @pytest.mark.slow
@@ -102,9 +104,27 @@ def test_parallel(tmp_path: Path, layout: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", ["llama-tied", "mistral", "falcon-40b"])
+def test_tensor_parallel(tmp_path: Path, family: str) -> None:
+    assert max(differences(tmp_path, (2, 1, 1), family)) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["mistral", "falcon-7b", "falcon-40b"])
+def test_pipeline_parallel(tmp_path: Path, family: str) -> None:
+    """Falcons tie the head, on the last stage, to the embedding, on the first."""
+    assert max(differences(tmp_path, (1, 2, 1), family)) < 1e-6
+
+
+@pytest.mark.slow
+def test_falcon_in_three_dimensions(tmp_path: Path) -> None:
+    assert max(differences(tmp_path, (2, 2, 2), "falcon-40b")) < 1e-6
+
+
+@pytest.mark.slow
 def test_vocabulary_that_does_not_divide(tmp_path: Path) -> None:
-    """97 tokens on 2 ranks: one padding row, which must change nothing."""
-    assert max(differences(tmp_path, (2, 1, 1), vocab_size=97)) < 1e-6
+    """41 tokens on 2 ranks: one padding row, which must change nothing."""
+    assert max(differences(tmp_path, (2, 1, 1), "falcon-40b", vocab_size=41)) < 1e-6
 
 
 @pytest.mark.slow
@@ -113,8 +133,9 @@ def test_recompute(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_bf16_stays_near(tmp_path: Path) -> None:
-    loss, norm = differences(tmp_path, (2, 1, 1), dtype="bf16")
+@pytest.mark.parametrize(("layout", "family"), [((2, 1, 1), "llama"), ((1, 2, 1), "falcon-7b")], ids=str)
+def test_bf16_stays_near(tmp_path: Path, layout: tuple[int, int, int], family: str) -> None:
+    loss, norm = differences(tmp_path, layout, family, dtype="bf16")
     assert loss < 0.02
     assert norm < 0.05
 
@@ -130,8 +151,21 @@ def unmark_shards(engine: object) -> None:
         parameter.tensor_model_parallel = False
 
 
+def untie_embedding(engine: object) -> None:
+    engine._pipeline.tied_comms = {}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sabotage", [untie_norms, unmark_shards])
-def test_these_tests_would_notice(tmp_path: Path, sabotage: Callable) -> None:
-    """Norm gradients not summed over the tensor group, or shards not counted in the norm: both easy to overlook."""
-    assert max(differences(tmp_path, (2, 1, 1), sabotage=sabotage)) > 1e-5
+@pytest.mark.parametrize(
+    ("sabotage", "layout", "family"),
+    [
+        (untie_norms, (2, 1, 1), "llama"),
+        (unmark_shards, (2, 1, 1), "llama"),
+        (untie_embedding, (1, 2, 1), "falcon-7b"),
+    ],
+)
+def test_these_tests_would_notice(
+    tmp_path: Path, sabotage: Callable, layout: tuple[int, int, int], family: str
+) -> None:
+    """Easy to overlook: gradients of norms or tied weights not summed over a group, shards not counted in the norm."""
+    assert max(differences(tmp_path, layout, family, sabotage=sabotage)) > 1e-5

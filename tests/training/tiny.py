@@ -17,7 +17,8 @@ from tokenizers.trainers import BpeTrainer
 from components.platform.chat import CHAT_TEMPLATE
 from components.platform.indexed import IndexedWriter
 from components.platform.manifest import MANIFEST_NAME, Manifest
-from components.training.models.llama.config import LlamaConfig, RopeConfig
+from components.training.models.common.config import RopeConfig
+from components.training.models.llama.config import LlamaConfig
 from components.training.settings import SftSettings
 
 TEXT = """
@@ -39,6 +40,33 @@ TINY = LlamaConfig(
     max_position_embeddings=64,
     rope=RopeConfig(),
 )
+
+# Sizes as in Hugging Face's config.json; losses stay below 4, where a float32 is exact to 2.4e-7
+SMALL = {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 4, "max_position_embeddings": 64}
+MLP_AND_HEADS = {"intermediate_size": 80, "num_attention_heads": 4, "num_key_value_heads": 2}
+FAMILIES: dict[str, dict[str, object]] = {
+    "llama": SMALL | MLP_AND_HEADS | {"model_type": "llama", "rope_theta": 5e5},
+    "llama-tied": SMALL | MLP_AND_HEADS | {"model_type": "llama", "tie_word_embeddings": True},
+    "mistral": SMALL | MLP_AND_HEADS | {"model_type": "mistral", "sliding_window": 7},
+    # Multi-query attention, one norm, tied embeddings
+    "falcon-7b": SMALL | {"model_type": "falcon", "num_attention_heads": 2},
+    # Grouped queries, a norm for each branch
+    "falcon-40b": SMALL
+    | {"model_type": "falcon", "num_attention_heads": 4, "num_kv_heads": 2, "new_decoder_architecture": True},
+}
+
+
+def write_tiny_model(family: str, folder: Path, **changes: object) -> None:
+    """A model of `FAMILIES` with random weights, as transformers writes it; norms are random too."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**FAMILIES[family] | changes))
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            centre = 1.0 if parameter.dim() == 1 and name.endswith("weight") else 0.0
+            parameter.normal_(centre, 0.1, generator=generator)
+    model.save_pretrained(folder)
 
 
 def random_batch(step: int, samples: Iterable[int], vocab_size: int):

@@ -13,9 +13,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from components.training.checkpoint.fragments import Fragment, place_of
 from components.training.engine.pipeline import Pipeline, deepspeed_config
-from components.training.engine.zero import load_optimizer_state, optimizer_state
-from components.training.models.llama.config import LlamaConfig
+from components.training.engine.zero import continue_from_masters, owned_part, step_count
+from components.training.models.common.config import ModelConfig
 from components.training.parallel.groups import ProcessGroups
 from components.training.parallel.layout import ParallelLayout
 from components.training.settings import TrainingSettings
@@ -45,9 +46,9 @@ class Engine:
     """One rank's share of a model in training. All methods are collective: every rank calls them together."""
 
     def __init__(
-        self, config: LlamaConfig, settings: TrainingSettings, layout: ParallelLayout, groups: ProcessGroups
+        self, config: ModelConfig, settings: TrainingSettings, layout: ParallelLayout, groups: ProcessGroups
     ) -> None:
-        self.layout, self.groups, self.settings = layout, groups, settings
+        self.layout, self.groups, self.settings, self._config = layout, groups, settings, config
         deepspeed.init_distributed(dist_backend=dist.get_backend(), verbose=False)
         with redirect_stdout(io.StringIO()):  # DeepSpeed prints its topology
             self._pipeline = Pipeline(config, layout, groups, recompute=settings.recompute == "full")
@@ -82,19 +83,67 @@ class Engine:
         feed = self._feed(batches, count)
         return self._deepspeed.eval_batch(feed, num_micro_batches=count).item()
 
-    def state(self) -> dict[str, Tensor]:
-        """All that a resumed run needs of this rank: its optimizer slices (weights included) and random state."""
-        state = optimizer_state(self._deepspeed.optimizer) | {"rng": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            state["cuda_rng"] = torch.cuda.get_rng_state()
-        return state
+    def logits(self, batches: Sequence[MicroBatch]) -> Tensor | None:
+        """This rank's slice [sequence, batch, vocabulary / TP] of one micro-batch's logits; None before the last stage.
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue from what `state` returned on the same rank of the same layout."""
-        load_optimizer_state(self._deepspeed.optimizer, state)
-        torch.set_rng_state(state["rng"])
-        if "cuda_rng" in state:
-            torch.cuda.set_rng_state(state["cuda_rng"])
+        Args:
+            batches: a single one; none on the stages in between.
+        """
+        _, logits = self._deepspeed.eval_batch(self._feed(batches, 1), return_logits=True, num_micro_batches=1)
+        return logits
+
+    def first_gradients(self) -> Iterator[tuple[str, Tensor]]:
+        """After the first step without clipping: this rank's slice of each gradient, as the optimizer received it.
+
+        Reductions free or scatter the gradients themselves, but Adam's first moment is then (1 - β₁) · gradient.
+        """
+        for name, parameter in self.parameters().items():
+            moment = torch.zeros(parameter.numel(), device=parameter.device)
+            part = owned_part(self._deepspeed.optimizer, parameter)
+            if part is not None:
+                start, state = part
+                own = state["exp_avg"]
+                moment[start : start + len(own)] = own
+            dist.all_reduce(moment, group=self.groups.data)
+            yield name, moment.view_as(parameter) / (1 - self.settings.adam_beta1)
+
+    @property
+    def step_count(self) -> int:
+        """Steps that the optimizer has taken."""
+        return step_count(self._deepspeed.optimizer)
+
+    def fragments(self) -> dict[str, Fragment]:
+        """What this rank owns of float32 weights and Adam moments, by Hugging Face name.
+
+        They are views: to load a checkpoint is to fill them and call `continue_from_fragments`.
+        """
+        fragments = {}
+        for name, parameter in self.parameters().items():
+            part = owned_part(self._deepspeed.optimizer, parameter)
+            if part is not None:
+                fragments[name] = self._fragment(name, parameter, *part)
+        return fragments
+
+    def continue_from_fragments(self, step: int) -> None:
+        """Go on after `step` optimizer steps from what `fragments` was filled with."""
+        continue_from_masters(self._deepspeed.optimizer, step)
+
+    def _fragment(self, name: str, parameter: nn.Parameter, start: int, tensors: dict[str, Tensor]) -> Fragment:
+        is_vocabulary = name in self._config.weight_names.vocabulary
+        partition_dim = getattr(parameter, "partition_dim", None)
+        is_tied_copy = is_vocabulary and self._config.tie_word_embeddings and not self.layout.is_first_stage
+        return Fragment(
+            place_of(
+                parameter.shape,
+                partition_dim,
+                self.layout.tensor_rank,
+                self.layout.tensor_parallel_size,
+                start,
+                unpadded=self._config.vocab_size if is_vocabulary else None,
+            ),
+            tensors,
+            is_replica=is_tied_copy or (partition_dim is None and self.layout.tensor_rank > 0),
+        )
 
     def _feed(self, batches: Sequence[MicroBatch], count: int) -> Iterator[tuple[Tensor, Any]] | None:
         """Micro-batches as DeepSpeed takes them: (inputs, labels)."""

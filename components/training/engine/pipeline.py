@@ -5,63 +5,82 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import torch
 import torch.distributed as dist
-from deepspeed.pipe import LayerSpec, PipelineModule
+from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
 from deepspeed.runtime.pipe.topology import PipeModelDataParallelTopology
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from components.training.models.llama.config import LlamaConfig
-from components.training.models.llama.model import DecoderLayer
-from components.training.models.llama.plan import plan_layers
+from components.training.models.common.config import ModelConfig
+from components.training.models.common.plan import PlannedLayer
 from components.training.parallel.groups import ProcessGroups
 from components.training.parallel.layout import ParallelLayout
 from components.training.parallel.loss import vocab_parallel_cross_entropy
 from components.training.settings import TrainingSettings
+
+DECODER_LAYER = "DecoderLayer"  # the class name of every family's decoder layer
+TIED_KEY = "embedding"
 
 
 class Pipeline(PipelineModule):
     """This rank's stage of a model: its layers, and the loss on the last stage.
 
     Decoder layers are spread evenly over the stages. With `recompute`, each keeps only its input and runs its
-    forward pass again in the backward pass.
+    forward pass again in the backward pass. Where the head shares the embedding's weights, the first and the last
+    stage hold a copy each, and the engine sums the copies' gradients.
     """
 
-    def __init__(self, config: LlamaConfig, layout: ParallelLayout, groups: ProcessGroups, recompute: bool) -> None:
-        plan = plan_layers(config, groups.tensor)
+    def __init__(self, config: ModelConfig, layout: ParallelLayout, groups: ProcessGroups, recompute: bool) -> None:
+        plan = config.plan_layers(groups.tensor)
         super().__init__(
-            layers=[LayerSpec(layer.module, *layer.arguments) for layer in plan],
+            layers=[_layer_spec(layer) for layer in plan],
             topology=PipeModelDataParallelTopology(
                 num_pp=layout.pipeline_parallel_size,
                 num_mp=layout.tensor_parallel_size,
                 num_dp=layout.data_parallel_size,
             ),
             loss_fn=partial(token_weighted_loss, group=groups.tensor),
-            partition_method=f"type:^{DecoderLayer.__name__}$",
+            partition_method=f"type:^{DECODER_LAYER}$",
             activation_checkpoint_interval=int(recompute),
             activation_checkpoint_func=partial(checkpoint, use_reentrant=False),
-            checkpointable_layers=[DecoderLayer.__name__],
+            checkpointable_layers=[DECODER_LAYER],
         )
-        self._prefixes = [layer.weights_prefix for layer in plan]
+        # The names that DeepSpeed gives to the modules of its pipeline, and Hugging Face's
+        self._prefixes = {
+            f"tied_modules.{TIED_KEY}." if layer.is_tied else f"{index}.": layer.weights_prefix
+            for index, layer in enumerate(plan)
+        }
         self._tensor_group = groups.tensor
 
     def hf_parameters(self) -> dict[str, nn.Parameter]:
         """This stage's parameters under the names they have in a Hugging Face checkpoint."""
-        parameters = {}
-        for name, parameter in self.named_parameters():
-            layer, rest = name.split(".", 1)
-            parameters[self._prefixes[int(layer)] + rest] = parameter
-        return parameters
+        return {
+            hf_prefix + name.removeprefix(prefix): parameter
+            for name, parameter in self.named_parameters()
+            for prefix, hf_prefix in self._prefixes.items()
+            if name.startswith(prefix)
+        }
+
+    @torch.no_grad()  # DeepSpeed forgets it, and autograd warns of a broadcast that it can't differentiate
+    def _synchronize_tied_weights(self) -> None:
+        super()._synchronize_tied_weights()
 
     def get_tied_weights_and_groups(self) -> list[tuple[nn.Parameter, dist.ProcessGroup]]:
         """Weights whose gradients the engine sums over a group after the last micro-batch.
 
-        DeepSpeed asks for tied weights here. A norm weight is a weight tied over its tensor group: each rank applied
+        DeepSpeed asks for tied weights here. A norm's weight or bias is tied over its tensor group: each rank applied
         it to its slice of the sequence only.
         """
         norms = [p for p in self.parameters() if getattr(p, "sequence_parallel", False)]
         sharded = self._tensor_group.size() > 1
         return super().get_tied_weights_and_groups() + [(p, self._tensor_group) for p in norms if sharded]
+
+
+def _layer_spec(layer: PlannedLayer) -> LayerSpec:
+    if layer.is_tied:
+        return TiedLayerSpec(TIED_KEY, layer.module, *layer.arguments, forward_fn=layer.forward)
+    return LayerSpec(layer.module, *layer.arguments)
 
 
 def token_weighted_loss(logits: Tensor, labels: tuple[Tensor, Tensor, Tensor], group: dist.ProcessGroup) -> Tensor:

@@ -1,7 +1,8 @@
-"""The optimizer state of this rank, as plain tensors.
+"""What ZeRO-1 lets this rank own of each parameter, as plain tensors.
 
-ZeRO-1 (Rajbhandari et al. 2020) keeps, on each data-parallel rank, a slice of the float32 weights and Adam moments.
-DeepSpeed holds them in one of two classes, depending on the training type; this is all that differs between them.
+ZeRO-1 (Rajbhandari et al. 2020) flattens the parameters of an optimizer group one behind the other and keeps, on each
+data-parallel rank, an equal slice of the float32 weights and Adam moments. DeepSpeed holds the slices in one of two
+classes, depending on the training type; this is all that differs between them.
 """
 
 from __future__ import annotations
@@ -12,34 +13,43 @@ from typing import Any
 import torch
 from deepspeed.runtime.bf16_optimizer import BF16_Optimizer
 from deepspeed.runtime.utils import all_gather_dp_groups
-from torch import Tensor
+from torch import Tensor, nn
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
+MASTER, MOMENTS = "master", ("exp_avg", "exp_avg_sq")
 
 
-def optimizer_state(optimizer: Any) -> dict[str, Tensor]:
-    """Float32 weights, Adam moments and step counts of this rank's slice, by name; views, not copies."""
-    state: dict[str, Tensor] = {}
-    for index, master in enumerate(_masters(optimizer)):
-        adam = _adam_state(optimizer, master)
-        state[f"group{index}.master"] = master.detach()
-        state[f"group{index}.step"] = adam["step"].reshape(1)
-        state |= {f"group{index}.{name}": adam[name] for name in MOMENTS}
-    return state
+def owned_part(optimizer: Any, parameter: nn.Parameter) -> tuple[int, dict[str, Tensor]] | None:
+    """This rank's part of the optimizer state of a parameter; None if it owns none of it.
+
+    Returns:
+        Where the part begins, in elements of the flattened parameter; and float32 weights and Adam moments as flat
+        views of the optimizer's memory.
+    """
+    mapping = parameter._hp_mapping  # DeepSpeed's own record, which its universal checkpoints are made from
+    if mapping is None:
+        return None
+    address = mapping.hp_fragment_address
+    master = _masters(optimizer)[mapping.param_group_index]
+    adam = _adam_state(optimizer, master)
+    whole = {MASTER: master.detach()} | {name: adam[name] for name in MOMENTS}
+    return mapping.lp_fragment_address.start, {
+        kind: tensor.narrow(0, address.start, address.numel) for kind, tensor in whole.items()
+    }
+
+
+def step_count(optimizer: Any) -> int:
+    """Steps that Adam has taken: the same number for all parameters."""
+    return int(_adam_state(optimizer, _masters(optimizer)[0])["step"])
 
 
 @torch.no_grad()
-def load_optimizer_state(optimizer: Any, state: dict[str, Tensor]) -> None:
-    """Take over what `optimizer_state` returned, and rebuild the model's weights from it.
+def continue_from_masters(optimizer: Any, step: int) -> None:
+    """Go on after `step` steps from float32 weights and moments that were filled in: rebuild the model's weights.
 
     Every rank must call it: the weights are gathered from the data-parallel group.
     """
-    for index, master in enumerate(_masters(optimizer)):
-        master.copy_(state[f"group{index}.master"])
-        adam = _adam_state(optimizer, master)
-        adam["step"].copy_(state[f"group{index}.step"].squeeze())
-        for name in MOMENTS:
-            adam[name].copy_(state[f"group{index}.{name}"])
+    for master in _masters(optimizer):
+        _adam_state(optimizer, master)["step"].fill_(step)
     if isinstance(optimizer, BF16_Optimizer):
         optimizer.update_lp_params()
         return

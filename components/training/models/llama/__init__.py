@@ -1,1 +1,1 @@
-"""Llama (versions 1 to 3, CodeLlama): RMSNorm, rotary positions, grouped-query attention, SwiGLU, untied head."""
+"""Llama (versions 1 to 3, CodeLlama): RMSNorm, rotary positions, grouped-query attention, SwiGLU."""

@@ -1,0 +1,1 @@
+"""What the model families share: reading a configuration, rotary positions, norms, attention, MLP, head, plan."""

@@ -1,0 +1,166 @@
+"""What every family's configuration is made of, and what the rest of the training code knows of a model.
+
+Nothing here imports torch: recipes are checked before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from components.platform.errors import InputError
+from components.training.parallel.layout import ParallelLayout
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
+
+    from components.training.models.common.plan import PlannedLayer
+
+ROPE_TYPES = ("default", "linear", "llama3")
+
+
+@dataclass(frozen=True)
+class RopeConfig:
+    """Rotary position embedding: base and, for models stretched beyond their first context, the scaling.
+
+    Attributes:
+        theta: base of the wavelengths.
+        type: "default", "linear" (position interpolation: Chen et al. 2023) or "llama3" (Llama 3.1).
+        factor: how many times longer the context became.
+        low_freq_factor, high_freq_factor: llama3: between original / high and original / low wavelengths are blended.
+        original_max_position_embeddings: llama3: context length before stretching, in tokens.
+    """
+
+    theta: float = 10000.0
+    type: str = "default"
+    factor: float = 1.0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_max_position_embeddings: int = 8192
+
+
+@dataclass(frozen=True)
+class WeightNames:
+    """What Hugging Face puts before the parameter names of each kind of layer; `{}` is a decoder layer's number.
+
+    The rest of a name is that of our own modules, which carry Hugging Face's names.
+    """
+
+    embedding: str
+    decoder_layer: str
+    final_norm: str
+    head: str
+
+    @property
+    def vocabulary(self) -> frozenset[str]:
+        """Full names of the tensors with one row per token."""
+        return frozenset({f"{self.embedding}weight", f"{self.head}weight"})
+
+
+class ModelConfig(Protocol):
+    """What engine, conversion and stages know of a model, whatever its family."""
+
+    weight_names: ClassVar[WeightNames]
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    max_position_embeddings: int
+    tie_word_embeddings: bool
+
+    @classmethod
+    def from_hf(cls, record: Mapping[str, Any], origin: str) -> Self:
+        """Read the content of a `config.json`; `origin` is where it came from, for messages.
+
+        Raises:
+            InputError: a key is missing, or a feature is not supported.
+        """
+
+    def with_vocab_size(self, vocab_size: int) -> Self:
+        """The same model with another number of tokens."""
+
+    def problems(self, layout: ParallelLayout, sequence_length: int) -> list[str]:
+        """Why this model can't be trained in this layout at this sequence length; empty when it can."""
+
+    def plan_layers(self, group: dist.ProcessGroup) -> list[PlannedLayer]:
+        """The model as the list of layers that pipeline stages are cut from."""
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The raw `config.json` of a Hugging Face model folder.
+
+    Raises:
+        InputError: there is none, or it is not JSON.
+    """
+    path = folder / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; expected a Hugging Face model folder") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from None
+
+
+def require(record: Mapping[str, Any], key: str, origin: str) -> Any:
+    """The value of a key that has no default."""
+    if record.get(key) is None:
+        raise InputError(f"{origin}: the key '{key}' is missing from this model configuration")
+    return record[key]
+
+
+def refuse_unless(record: Mapping[str, Any], expected: Mapping[str, Any], origin: str) -> None:
+    """Refuse features that the modules don't have; a key that is absent has the expected value."""
+    for key, value in expected.items():
+        if record.get(key, value) != value:
+            raise InputError(f"{origin}: {key} is {record[key]!r}; only {value!r} is supported")
+
+
+def rope_config(record: Mapping[str, Any], origin: str) -> RopeConfig:
+    """Rotary settings from `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before)."""
+    scaling = record.get("rope_parameters") or record.get("rope_scaling") or {}
+    kind = scaling.get("rope_type") or scaling.get("type") or "default"
+    if kind not in ROPE_TYPES:
+        raise InputError(f"{origin}: rope type {kind!r}; supported are {', '.join(ROPE_TYPES)}")
+    names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+    return RopeConfig(
+        theta=scaling.get("rope_theta", record.get("rope_theta", RopeConfig.theta)),
+        type=kind,
+        **{name: scaling[name] for name in names if name in scaling},
+    )
+
+
+def layout_problems(config: ModelConfig, layout: ParallelLayout, sequence_length: int) -> list[str]:
+    """Why a model that splits heads and MLP over the tensor group doesn't fit a layout or a sequence length."""
+    problems = [
+        f"{name} {value} is not divisible by tensor_parallel_size {layout.tensor_parallel_size}; "
+        f"choose a tensor_parallel_size that divides it"
+        for name, value in (
+            ("num_attention_heads", config.num_attention_heads),
+            ("num_key_value_heads", config.num_key_value_heads),
+            ("intermediate_size", config.intermediate_size),
+            ("sequence_length", sequence_length),
+        )
+        if value % layout.tensor_parallel_size
+    ]
+    if config.num_attention_heads % config.num_key_value_heads:
+        problems.append(
+            f"num_attention_heads {config.num_attention_heads} is not a multiple of num_key_value_heads "
+            f"{config.num_key_value_heads}: each key/value head serves the same number of query heads"
+        )
+    if config.num_hidden_layers < layout.pipeline_parallel_size:
+        problems.append(
+            f"pipeline_parallel_size {layout.pipeline_parallel_size} is more than num_hidden_layers "
+            f"{config.num_hidden_layers}: each stage needs at least one layer"
+        )
+    if sequence_length > config.max_position_embeddings:
+        problems.append(
+            f"sequence_length {sequence_length} is more than the model's max_position_embeddings "
+            f"{config.max_position_embeddings}"
+        )
+    return problems

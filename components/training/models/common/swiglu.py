@@ -1,0 +1,25 @@
+"""The gated MLP of Llama and Mistral."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.training.parallel.layers import ColumnParallelLinear, RowParallelLinear
+from components.training.parallel.mappings import gather_from_sequence_region
+
+
+class SwiGLU(nn.Module):
+    """down(silu(gate(x)) · up(x)) (Shazeer 2020); the intermediate features are split over the group."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int, group: dist.ProcessGroup) -> None:
+        super().__init__()
+        self.group = group
+        self.gate_proj = ColumnParallelLinear(hidden_size, intermediate_size, group)
+        self.up_proj = ColumnParallelLinear(hidden_size, intermediate_size, group)
+        self.down_proj = RowParallelLinear(intermediate_size, hidden_size, group)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = gather_from_sequence_region(x, self.group)
+        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))

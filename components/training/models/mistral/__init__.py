@@ -1,0 +1,1 @@
+"""Mistral: Llama with a sliding window of attention (version 0.1; later ones see the whole sequence)."""

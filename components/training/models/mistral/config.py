@@ -1,0 +1,86 @@
+"""The shape of a Mistral model, read from a Hugging Face `config.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from components.training.models.common.config import (
+    RopeConfig,
+    WeightNames,
+    layout_problems,
+    refuse_unless,
+    require,
+    rope_config,
+)
+from components.training.parallel.layout import ParallelLayout
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
+
+    from components.training.models.common.plan import PlannedLayer
+
+SUPPORTED = {"hidden_act": "silu", "attention_dropout": 0.0}
+
+
+@dataclass(frozen=True)
+class MistralConfig:
+    """Sizes of a Mistral model, under their Hugging Face names.
+
+    `sliding_window` is how many keys a query sees, its own position included; None: all that came before.
+    """
+
+    weight_names: ClassVar[WeightNames] = WeightNames(
+        embedding="model.embed_tokens.", decoder_layer="model.layers.{}.", final_norm="model.norm.", head="lm_head."
+    )
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    max_position_embeddings: int
+    sliding_window: int | None
+    rope: RopeConfig
+    tie_word_embeddings: bool = False
+
+    @classmethod
+    def from_hf(cls, record: Mapping[str, Any], origin: str) -> MistralConfig:
+        """Read the content of a `config.json`; `origin` is where it came from, for messages.
+
+        Raises:
+            InputError: a key is missing, or a feature is not supported.
+        """
+        refuse_unless(record, SUPPORTED, origin)
+        heads, hidden = (require(record, key, origin) for key in ("num_attention_heads", "hidden_size"))
+        return cls(
+            vocab_size=require(record, "vocab_size", origin),
+            hidden_size=hidden,
+            intermediate_size=require(record, "intermediate_size", origin),
+            num_hidden_layers=require(record, "num_hidden_layers", origin),
+            num_attention_heads=heads,
+            num_key_value_heads=record.get("num_key_value_heads", 8) or heads,
+            head_dim=record.get("head_dim") or hidden // heads,
+            rms_norm_eps=record.get("rms_norm_eps", 1e-6),
+            max_position_embeddings=record.get("max_position_embeddings", 4096 * 32),
+            sliding_window=record.get("sliding_window", 4096),
+            rope=rope_config(record, origin),
+            tie_word_embeddings=record.get("tie_word_embeddings", False),
+        )
+
+    def with_vocab_size(self, vocab_size: int) -> MistralConfig:
+        return replace(self, vocab_size=vocab_size)
+
+    def problems(self, layout: ParallelLayout, sequence_length: int) -> list[str]:
+        """Why this model can't be trained in this layout at this sequence length; empty when it can."""
+        return layout_problems(self, layout, sequence_length)
+
+    def plan_layers(self, group: dist.ProcessGroup) -> list[PlannedLayer]:
+        """The model as the list of layers that pipeline stages are cut from."""
+        from components.training.models.mistral.model import plan_layers  # reading a config needs no torch
+
+        return plan_layers(self, group)
