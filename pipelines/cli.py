@@ -48,12 +48,43 @@ def _parser() -> argparse.ArgumentParser:
     compile_.add_argument("-o", "--output", type=Path, required=True, help="the YAML file to write")
     compile_.set_defaults(verb=_compile)
 
+    verify = verbs.add_parser(
+        "verify", help="compare a model split over processes with Hugging Face's, number by number"
+    )
+    verify.add_argument("--model", type=Path, required=True, help="Hugging Face model folder")
+    verify.add_argument("--layout", type=_sizes, required=True, metavar="TP,PP,DP", help="such as 2,2,2: 8 processes")
+    verify.add_argument("--tokens", type=int, default=128, help="length of the random samples (default: 128)")
+    verify.add_argument(
+        "--tolerance", type=float, default=1e-4, help="largest difference allowed, as a share (default: 1e-4)"
+    )
+    verify.set_defaults(verb=_verify)
+
+    plan = verbs.add_parser("plan", help="what pretraining needs and takes: memory, bytes sent, time, energy")
+    _recipe_arguments(plan)
+    plan.add_argument("--gpus", type=int, help="number of GPUs (default: the recipe's)")
+    plan.add_argument("--hardware", help="a100-40gb, a100-80gb, h100 or h200 (default: what the recipe's pods ask for)")
+    plan.add_argument("--network-gbits", type=float, help="network of a node of 8 GPUs (default: an adapter per GPU)")
+    plan.add_argument("--model-config", type=Path, help="config.json of the base model (default: found by its name)")
+    plan.add_argument("--compiled", action="store_true", help="as if element-wise operations were fused")
+    plan.add_argument("--search", action="store_true", help="rank all layouts of these GPUs")
+    plan.add_argument("--pue", type=float, help="power usage effectiveness of the data centre")
+    plan.add_argument("--co2", type=float, help="grams of CO₂ per kWh of electricity")
+    plan.set_defaults(verb=_plan)
+
     verbs.add_parser("chat", help="talk to a model that was made", add_help=False)
     return parser
 
 
 def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", required=True, help="laptop, meditron-7b, meditron-70b, or a YAML file")
+
+
+def _sizes(text: str) -> tuple[int, int, int]:
+    """Tensor-, pipeline- and data-parallel size."""
+    sizes = [int(size) if size.isdecimal() else 0 for size in text.split(",")]
+    if len(sizes) != 3 or min(sizes) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not three sizes of at least 1, such as 2,2,2")
+    return tuple(sizes)
 
 
 # The verbs import what they need when they are called: `meditron chat` should not wait for kfp.
@@ -76,6 +107,21 @@ def _compile(arguments: argparse.Namespace) -> None:
 
     compile_recipe(load_recipe(arguments.recipe), arguments.output)
     print(f"wrote {arguments.output}")
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    from components.training.settings import LayoutSettings
+    from components.training.verify import verify
+
+    names = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+    layout = LayoutSettings(**dict(zip(names, arguments.layout, strict=True)))
+    verify(arguments.model, layout, arguments.tokens, arguments.tolerance)
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from pipelines.planning import plan
+
+    plan(arguments)
 
 
 def _chat(argv: list[str]) -> None:
