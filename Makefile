@@ -2,6 +2,7 @@
 # make test   all tests
 # make lint   style and architecture checks
 # make bench-corpus   how fast the corpus stage is next to datatrove and Hugging Face datasets (minutes)
+# make bench-train    how fast the training engine is next to a plain Hugging Face loop (minutes)
 # All set themselves up; the only thing to have is Python 3.11 (and root, if its venv module is missing).
 
 VENV ?= .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 # Real source files where there are any; the project's own sample otherwise.
 export MEDITRON_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint bench-corpus clean
+.PHONY: demo test lint bench-corpus bench-train clean
 
 demo: $(VENV)/.ready
 	$(BIN)/meditron run --recipe laptop
@@ -25,6 +26,9 @@ lint: $(VENV)/.ready
 
 bench-corpus: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.corpus
+
+bench-train: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.train
 
 clean:
 	rm -rf runs $(VENV)

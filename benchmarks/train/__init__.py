@@ -1,0 +1,1 @@
+"""How fast the training engine is next to a plain Hugging Face loop."""
