@@ -66,7 +66,9 @@ def training_batches(job: TrainingJob, layout: ParallelLayout) -> Batches:
     """Global batches to learn from, without end."""
     settings = job.settings
     if isinstance(job.data, ConversationSource):
-        conversations = ConversationData(job.data.folder, settings.sequence_length, settings.seed)
+        conversations = ConversationData(
+            job.data.folder, settings.sequence_length, settings.seed, settings.prompt_weight
+        )
         return Batches(conversations.sample, settings, layout)
     blend = PretrainingData(job.data.prefixes, job.data.weights, settings.sequence_length, settings.seed)
     return Batches(_every_token_counts(blend.sample), settings, layout)

@@ -190,9 +190,12 @@ class PretrainSettings(TrainingSettings):
 
 
 class SftSettings(TrainingSettings):
-    """Supervised fine-tuning on conversations (paper); the loss counts the answers only."""
+    """Supervised fine-tuning on conversations (paper); by default the loss counts the answers only."""
 
     data: ConversationSettings = Field(description="what to learn from")
+    prompt_weight: float = Field(
+        0.0, ge=0, le=1, description="weight in the loss of what is not an answer; answers weigh 1 (Megatron-LLM)"
+    )
     epochs: PositiveFloat | None = Field(None, description="passes over the conversations (paper: 3)")
     train_iters: PositiveInt | None = Field(None, description="optimizer steps, instead of `epochs`")
 

@@ -127,6 +127,19 @@ def test_vocabulary_that_does_not_divide(tmp_path: Path) -> None:
     assert max(differences(tmp_path, (2, 1, 1), "falcon-40b", vocab_size=41)) < 1e-6
 
 
+def expect_uneven_stages(engine: object) -> None:
+    layers = sum(type(module).__name__ == "DecoderLayer" for module in engine._pipeline.modules())
+    assert layers == (1 if engine.layout.is_last_stage else 3)
+
+
+@pytest.mark.slow
+def test_uneven_stages(tmp_path: Path) -> None:
+    """A head that costs more than a layer, so that its stage has one layer and the first has three."""
+    vocabulary = {"vocab_size": 600}
+    differing = differences(tmp_path, (1, 2, 1), **vocabulary, sabotage=expect_uneven_stages)
+    assert max(differing) < 2e-6  # a loss of 6.4 is exact to half of that
+
+
 @pytest.mark.slow
 def test_recompute(tmp_path: Path) -> None:
     assert max(differences(tmp_path, (2, 1, 1), recompute="full")) < 1e-6

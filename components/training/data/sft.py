@@ -140,8 +140,14 @@ def _fitting(
 class ConversationData:
     """Conversations of a folder, one per sample, padded; endless, in an order of its own for every epoch."""
 
-    def __init__(self, folder: Path, sequence_length: int, seed: int) -> None:
+    def __init__(self, folder: Path, sequence_length: int, seed: int, prompt_weight: float = 0.0) -> None:
         """
+        Args:
+            folder: what `build_conversations` made.
+            sequence_length: tokens per sample that are predicted.
+            seed: chooses the order.
+            prompt_weight: loss weight of tokens outside of answers, which weigh 1; padding weighs nothing.
+
         Raises:
             InputError: the folder is not complete.
             SettingsError: conversations were built for longer samples.
@@ -155,6 +161,7 @@ class ConversationData:
             )
         self.sequence_length = sequence_length
         self.seed = seed
+        self._weights = np.array([prompt_weight, 1.0], dtype=np.float32)  # by the mask's byte
         self._pad_id = stats["pad_id"]
         self._conversations = IndexedDataset(folder / TOKENS)
         self._loss_mask = np.memmap(folder / LOSS_MASK, dtype=np.uint8, mode="r")
@@ -166,7 +173,8 @@ class ConversationData:
 
         Returns:
             tokens: int64 [sequence_length + 1].
-            loss_mask: float32 [sequence_length]; 1 where the token to predict belongs to an answer.
+            loss_mask: float32 [sequence_length]; 1 where the token to predict belongs to an answer, `prompt_weight`
+                elsewhere in the conversation, 0 in the padding.
         """
         epoch, position = divmod(index, self.num_samples)
         number = Permutation(self.num_samples, self.seed, "conversations", epoch)[position]
@@ -175,7 +183,8 @@ class ConversationData:
         tokens[: len(ids)] = ids
         loss_mask = np.zeros(self.sequence_length, dtype=np.float32)
         # The first token is never predicted, so its place in the mask falls away.
-        loss_mask[: len(ids) - 1] = self._loss_mask[self._starts[number] + 1 : self._starts[number + 1]]
+        is_answer = self._loss_mask[self._starts[number] + 1 : self._starts[number + 1]]
+        loss_mask[: len(ids) - 1] = self._weights[is_answer]
         return tokens, loss_mask
 
 

@@ -51,7 +51,7 @@ class Engine:
         self.layout, self.groups, self.settings, self._config = layout, groups, settings, config
         deepspeed.init_distributed(dist_backend=dist.get_backend(), verbose=False)
         with redirect_stdout(io.StringIO()):  # DeepSpeed prints its topology
-            self._pipeline = Pipeline(config, layout, groups, recompute=settings.recompute == "full")
+            self._pipeline = Pipeline(config, settings, layout, groups)
         self._deepspeed: Any = None
 
     def parameters(self) -> dict[str, nn.Parameter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from components.training.models.common.config import ModelConfig
 from components.training.models.common.plan import PlannedLayer
+from components.training.parallel.balance import head_cost, layers_per_stage
 from components.training.parallel.groups import ProcessGroups
 from components.training.parallel.layout import ParallelLayout
 from components.training.parallel.loss import vocab_parallel_cross_entropy
@@ -26,12 +28,14 @@ TIED_KEY = "embedding"
 class Pipeline(PipelineModule):
     """This rank's stage of a model: its layers, and the loss on the last stage.
 
-    Decoder layers are spread evenly over the stages. With `recompute`, each keeps only its input and runs its
-    forward pass again in the backward pass. Where the head shares the embedding's weights, the first and the last
-    stage hold a copy each, and the engine sums the copies' gradients.
+    Decoder layers are spread so that all stages take about as long (`parallel.balance`). With full recomputation, each
+    keeps only its input and runs its forward pass again in the backward pass. Where the head shares the embedding's
+    weights, the first and the last stage hold a copy each, and the engine sums the copies' gradients.
     """
 
-    def __init__(self, config: ModelConfig, layout: ParallelLayout, groups: ProcessGroups, recompute: bool) -> None:
+    def __init__(
+        self, config: ModelConfig, settings: TrainingSettings, layout: ParallelLayout, groups: ProcessGroups
+    ) -> None:
         plan = config.plan_layers(groups.tensor)
         super().__init__(
             layers=[_layer_spec(layer) for layer in plan],
@@ -41,8 +45,8 @@ class Pipeline(PipelineModule):
                 num_dp=layout.data_parallel_size,
             ),
             loss_fn=partial(token_weighted_loss, group=groups.tensor),
-            partition_method=f"type:^{DECODER_LAYER}$",
-            activation_checkpoint_interval=int(recompute),
+            partition_method=_stage_bounds(config, layout, settings.sequence_length),
+            activation_checkpoint_interval=int(settings.recompute == "full"),
             activation_checkpoint_func=partial(checkpoint, use_reentrant=False),
             checkpointable_layers=[DECODER_LAYER],
         )
@@ -52,6 +56,12 @@ class Pipeline(PipelineModule):
             for index, layer in enumerate(plan)
         }
         self._tensor_group = groups.tensor
+
+    def _partition_layers(self, method: list[int]) -> None:
+        """Cut where `partition_method` says; DeepSpeed calls it, and would count parameters or layers."""
+        self.parts = method
+        stage = self.stage_id
+        self._set_bounds(start=method[stage], stop=method[stage + 1])
 
     def hf_parameters(self) -> dict[str, nn.Parameter]:
         """This stage's parameters under the names they have in a Hugging Face checkpoint."""
@@ -75,6 +85,20 @@ class Pipeline(PipelineModule):
         norms = [p for p in self.parameters() if getattr(p, "sequence_parallel", False)]
         sharded = self._tensor_group.size() > 1
         return super().get_tied_weights_and_groups() + [(p, self._tensor_group) for p in norms if sharded]
+
+
+def _stage_bounds(config: ModelConfig, layout: ParallelLayout, sequence_length: int) -> list[int]:
+    """Where each stage begins in the list of planned layers, and the list's length."""
+    head = head_cost(
+        config.vocab_size * config.hidden_size,
+        config.layer_matrix_parameters,
+        config.num_attention_heads * config.head_dim,
+        sequence_length,
+    )
+    counts = layers_per_stage(config.num_hidden_layers, layout.pipeline_parallel_size, head)
+    embedding, norm_and_head = 1, 2
+    inner = list(accumulate(counts[:-1], initial=embedding))[1:]
+    return [0, *inner, embedding + config.num_hidden_layers + norm_and_head]
 
 
 def _layer_spec(layer: PlannedLayer) -> LayerSpec:

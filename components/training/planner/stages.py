@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from components.training.parallel.balance import head_cost, layers_per_stage
 from components.training.planner.run import PlannedRun
 
 
@@ -29,21 +30,23 @@ class Stage:
 def cut_stages(run: PlannedRun) -> list[Stage]:
     """All stages of a run.
 
-    Decoder layers are spread evenly and the first stages get the ones left over, as DeepSpeed does. With 1F1B
-    (Narayanan et al. 2021), stage i of p holds at most p - i micro-batches.
+    With 1F1B (Narayanan et al. 2021), stage i of p holds at most p - i micro-batches.
     """
     count = run.layout.pipeline_parallel_size
-    whole, left_over = divmod(run.sizes.num_layers, count)
+    sizes = run.sizes
+    head = head_cost(
+        sizes.vocab_size * sizes.hidden_size, sizes.layer_matrix_parameters, sizes.query_width, run.sequence_length
+    )
     return [
         Stage(
             index=index,
-            layers=whole + (index < left_over),
-            parameters=_parameters(run, whole + (index < left_over), index == 0, index == count - 1),
+            layers=layers,
+            parameters=_parameters(run, layers, index == 0, index == count - 1),
             in_flight=min(count - index, run.micro_batches),
             is_first=index == 0,
             is_last=index == count - 1,
         )
-        for index in range(count)
+        for index, layers in enumerate(layers_per_stage(sizes.num_layers, count, head))
     ]
 
 

@@ -82,6 +82,10 @@ class ModelConfig(Protocol):
             InputError: a key is missing, or a feature is not supported.
         """
 
+    @property
+    def layer_matrix_parameters(self) -> int:
+        """Parameters in the matrices of one decoder layer."""
+
     def with_vocab_size(self, vocab_size: int) -> Self:
         """The same model with another number of tokens."""
 
@@ -133,6 +137,12 @@ def rope_config(record: Mapping[str, Any], origin: str) -> RopeConfig:
         type=kind,
         **{name: scaling[name] for name in names if name in scaling},
     )
+
+
+def matrix_parameters(config: ModelConfig, mlp_matrices: int) -> int:
+    """Parameters of query, key, value and output matrices and of `mlp_matrices` of the MLP: of one decoder layer."""
+    attention = 2 * config.head_dim * (config.num_attention_heads + config.num_key_value_heads)
+    return config.hidden_size * (attention + mlp_matrices * config.intermediate_size)
 
 
 def layout_problems(config: ModelConfig, layout: ParallelLayout, sequence_length: int) -> list[str]:

@@ -11,6 +11,7 @@ from components.training.models.common.config import (
     RopeConfig,
     WeightNames,
     layout_problems,
+    matrix_parameters,
     refuse_unless,
     require,
     rope_config,
@@ -91,6 +92,11 @@ class FalconConfig:
     @property
     def head_dim(self) -> int:
         return self.hidden_size // self.num_attention_heads
+
+    @property
+    def layer_matrix_parameters(self) -> int:
+        """Parameters in the matrices of one decoder layer."""
+        return matrix_parameters(self, mlp_matrices=2)
 
     def with_vocab_size(self, vocab_size: int) -> FalconConfig:
         return replace(self, vocab_size=vocab_size)

@@ -10,6 +10,7 @@ from components.training.models.common.config import (
     RopeConfig,
     WeightNames,
     layout_problems,
+    matrix_parameters,
     refuse_unless,
     require,
     rope_config,
@@ -66,6 +67,11 @@ class LlamaConfig:
             rope=rope_config(record, origin),
             tie_word_embeddings=record.get("tie_word_embeddings", False),
         )
+
+    @property
+    def layer_matrix_parameters(self) -> int:
+        """Parameters in the matrices of one decoder layer."""
+        return matrix_parameters(self, mlp_matrices=3)
 
     def with_vocab_size(self, vocab_size: int) -> LlamaConfig:
         return replace(self, vocab_size=vocab_size)
