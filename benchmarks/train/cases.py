@@ -79,7 +79,7 @@ class Case:
         micro_batches: of one step, over all data-parallel ranks.
         dtype: "bf16" is float32 master weights in our engine; in Hugging Face's loop it is autocast over float32
             weights. "pure-bf16" has no float32 weights at all, and exists in Hugging Face's loop only.
-        compile: torch.compile each decoder layer. None: as the engine does by itself.
+        compile: torch.compile each decoder layer.
         fused: AdamW in one kernel. None: as the engine does by itself.
         attention: kernel that scaled_dot_product_attention is held to.
     """
@@ -93,7 +93,7 @@ class Case:
     device: Literal["cpu", "cuda"]
     dtype: Literal["fp32", "bf16", "pure-bf16"]
     layout: tuple[int, int, int] = (1, 1, 1)
-    compile: bool | None = None
+    compile: bool = False
     fused: bool | None = None
     attention: Literal["any", "flash", "math"] = "any"
     recompute: bool = False

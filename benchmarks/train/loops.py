@@ -49,6 +49,7 @@ def our_loop(case: Case) -> Step:
         clip_grad=CLIP,
         dtype=case.dtype,
         recompute="full" if case.recompute else "none",
+        compile=case.compile,
         data={"conversations": ["none.jsonl"]},
         train_iters=1,
     )
@@ -58,12 +59,6 @@ def our_loop(case: Case) -> Step:
     engine = Engine(config, settings, layout, process.groups)
     for name, parameter in engine.parameters().items():
         fill(name, parameter, layout.tensor_rank, tensor)
-    if case.compile:
-        for module in engine._pipeline.modules():
-            if type(module).__name__ == "DecoderLayer":
-                module.compile(dynamic=False)
-    elif case.compile is False:
-        torch.compiler.set_stance("force_eager")
     engine.start()
     if case.fused is not None:
         for group in engine._deepspeed.optimizer.optimizer.param_groups:

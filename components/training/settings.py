@@ -105,6 +105,7 @@ class TrainingSettings(Settings):
 
     dtype: Literal["fp32", "bf16"] = Field("bf16", description="type of weights and activations (paper: bf16)")
     recompute: Literal["none", "full"] = Field("none", description="full: run each layer's forward again in backward")
+    compile: bool = Field(False, description="compile each decoder layer (torch.compile); pays off on GPUs")
     seed: NonNegativeInt = Field(1234, description="order of samples and random initial weights")
 
     loss_spike_factor: NonNegativeFloat = Field(

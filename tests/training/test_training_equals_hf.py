@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,6 +146,27 @@ def test_recompute(tmp_path: Path) -> None:
     assert max(differences(tmp_path, (2, 1, 1), recompute="full")) < 1e-6
 
 
+def compile_without_a_compiler(engine: object) -> None:
+    """In place of torch.compile's default backend, which needs a C++ compiler: only its tracing and autograd."""
+    layers = [module for module in engine._pipeline.modules() if type(module).__name__ == "DecoderLayer"]
+    assert all(layer._compiled_call_impl is not None for layer in layers)
+    for layer in layers:
+        layer.compile(backend="aot_eager", dynamic=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("layout", "recompute"), [((1, 1, 1), "full"), ((2, 1, 1), "none")], ids=str)
+def test_compile(tmp_path: Path, layout: tuple[int, int, int], recompute: str) -> None:
+    changes = {"compile": True, "recompute": recompute}
+    assert max(differences(tmp_path, layout, sabotage=compile_without_a_compiler, **changes)) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on CPUs")
+def test_compile_to_kernels(tmp_path: Path) -> None:
+    assert max(differences(tmp_path, (1, 1, 1), compile=True)) < 1e-6
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("layout", "family"), [((2, 1, 1), "llama"), ((1, 2, 1), "falcon-7b")], ids=str)
 def test_bf16_stays_near(tmp_path: Path, layout: tuple[int, int, int], family: str) -> None:
@@ -164,6 +186,14 @@ def unmark_shards(engine: object) -> None:
         parameter.tensor_model_parallel = False
 
 
+def partition_messages(engine: object) -> None:
+    """DeepSpeed's default: what passes between stages is split over the tensor group (DeepSpeed #4196)."""
+    from components.training.engine import engine as module
+
+    configure = module.deepspeed_config
+    module.deepspeed_config = lambda *arguments: configure(*arguments) | {"pipeline": {}}
+
+
 def untie_embedding(engine: object) -> None:
     engine._pipeline.tied_comms = {}
 
@@ -175,10 +205,14 @@ def untie_embedding(engine: object) -> None:
         (untie_norms, (2, 1, 1), "llama"),
         (unmark_shards, (2, 1, 1), "llama"),
         (untie_embedding, (1, 2, 1), "falcon-7b"),
+        (partition_messages, (2, 2, 1), "llama"),
     ],
 )
 def test_these_tests_would_notice(
     tmp_path: Path, sabotage: Callable, layout: tuple[int, int, int], family: str
 ) -> None:
-    """Easy to overlook: gradients of norms or tied weights not summed over a group, shards not counted in the norm."""
+    """Easy to overlook: gradients of norms or tied weights not summed over a group, shards not counted in the norm.
+
+    And DeepSpeed's partitioned messages between stages, which know nothing of sequence parallelism.
+    """
     assert max(differences(tmp_path, layout, family, sabotage=sabotage)) > 1e-5

@@ -165,7 +165,7 @@ class Engine:
 
 
 def _adamw(model: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019) with weight decay on matrices only, as in Megatron."""
+    """AdamW (Loshchilov & Hutter 2019) with weight decay on matrices only, as in Megatron; on GPUs in one kernel."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() == 1]
     return torch.optim.AdamW(
@@ -173,4 +173,5 @@ def _adamw(model: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
         lr=settings.lr,
         betas=(settings.adam_beta1, settings.adam_beta2),
         eps=settings.adam_eps,
+        fused=True if matrices[0].is_cuda else None,
     )

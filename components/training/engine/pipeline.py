@@ -29,7 +29,8 @@ class Pipeline(PipelineModule):
     """This rank's stage of a model: its layers, and the loss on the last stage.
 
     Decoder layers are spread so that all stages take about as long (`parallel.balance`). With full recomputation, each
-    keeps only its input and runs its forward pass again in the backward pass. Where the head shares the embedding's
+    keeps only its input and runs its forward pass again in the backward pass; with `compile`, each is compiled by
+    itself. Where the head shares the embedding's
     weights, the first and the last stage hold a copy each, and the engine sums the copies' gradients.
     """
 
@@ -50,6 +51,10 @@ class Pipeline(PipelineModule):
             activation_checkpoint_func=partial(checkpoint, use_reentrant=False),
             checkpointable_layers=[DECODER_LAYER],
         )
+        if settings.compile:
+            for module in self.modules():
+                if type(module).__name__ == DECODER_LAYER:
+                    module.compile(dynamic=False)
         # The names that DeepSpeed gives to the modules of its pipeline, and Hugging Face's
         self._prefixes = {
             f"tied_modules.{TIED_KEY}." if layer.is_tied else f"{index}.": layer.weights_prefix
