@@ -46,4 +46,5 @@ class TrainingJob(Settings):
     vocab_size: int = Field(description="rows of embedding and head: the larger of tokenizer's and base model's")
     base: Path = Field(description="Hugging Face folder to start from")
     tokenizer: Path = Field(description="tokenizer folder of the exported model")
-    output: Path = Field(description="folder for checkpoints, metrics and the exported model")
+    output: Path = Field(description="folder for metrics and the exported model")
+    checkpoints: str | None = Field(None, description="S3 prefix for checkpoints; without it they go below `output`")

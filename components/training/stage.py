@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from components.platform import storage
 from components.platform.context import PlatformSettings
 from components.platform.data import SourceFile, local_folder, resolve
 from components.platform.errors import InputError, SettingsError
@@ -72,6 +73,7 @@ def run_pretrain(settings: PretrainSettings, platform: PlatformSettings, corpus:
             base=base,
             tokenizer=tokenizer,
             output=folder,
+            checkpoints=_remote_checkpoints("pretrain", folder, platform),
         )
         _check_corpus(job)
         return _train(job, config, platform)
@@ -104,6 +106,7 @@ def run_sft(settings: SftSettings, platform: PlatformSettings, corpus: Manifest,
             base=base,
             tokenizer=tokenizer,
             output=folder,
+            checkpoints=_remote_checkpoints("sft", folder, platform),
         )
         return _train(job, config, platform) | {"conversations": stats["conversations"]}
 
@@ -163,6 +166,13 @@ def _check_corpus(job: TrainingJob) -> None:
         ValidationData(job.validation.prefixes, settings.sequence_length, settings.seed)
 
 
+def _remote_checkpoints(kind: str, folder: Path, platform: PlatformSettings) -> str | None:
+    """Where checkpoints outlive this pod and reach those of other ranks: None where `folder` does so itself."""
+    if not storage.is_s3(platform.workspace):
+        return None
+    return storage.join(platform.workspace, "checkpoints", kind, folder.name)  # the folder's name is the result's key
+
+
 def _train(job: TrainingJob, config: ModelConfig, platform: PlatformSettings) -> dict[str, Any]:
     """Run the ranks, then tidy up and report. Continues from checkpoints that an earlier call left."""
     settings = job.settings
@@ -184,6 +194,8 @@ def _train(job: TrainingJob, config: ModelConfig, platform: PlatformSettings) ->
     write_atomically(job.output / "report.html", training_page(f"Training: {job.name}", facts, rows))
     for scaffolding in (CHECKPOINTS_FOLDER, NEW_MODEL_FOLDER, CONVERSATIONS_FOLDER):
         shutil.rmtree(job.output / scaffolding, ignore_errors=True)
+    if job.checkpoints is not None:
+        storage.delete([file.location for file in storage.listed(job.checkpoints, "**/*")])
     return facts
 
 

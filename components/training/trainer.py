@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from components.platform.errors import UserError
 from components.training.batch import training_batches, validation_groups
-from components.training.checkpoint import Checkpoints
+from components.training.checkpoint import Checkpoints, open_store
 from components.training.convert import export_model, load_weights
 from components.training.engine.engine import Engine, StepResult
 from components.training.flops import attention_flops, count_parameters, device_peak_flops, parameter_flops
@@ -46,7 +46,7 @@ class Trainer:
         self.config = read_config(job.base).with_vocab_size(job.vocab_size)
         self.engine = Engine(self.config, self.settings, process.layout, process.groups)
         self.checkpoints = Checkpoints(
-            job.output / CHECKPOINTS_FOLDER,
+            open_store(job.checkpoints or str(job.output / CHECKPOINTS_FOLDER), process.layout.rank),
             process,
             keep=self.settings.keep_checkpoints,
             keep_every=self.settings.keep_every,

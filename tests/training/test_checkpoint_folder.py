@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from components.platform.errors import InputError
-from components.training.checkpoint import CheckpointError, Checkpoints, checkpoints
+from components.training.checkpoint import CheckpointError, Checkpoints, checkpoints, open_store
 from components.training.checkpoint.fragments import Fragment, Place
 from components.training.parallel.layout import ParallelLayout
 from components.training.process import Process
@@ -32,7 +32,9 @@ def world() -> Iterator[None]:
 
 def open_folder(folder: Path, rank: int = 0, ranks: int = 1, **changes: int) -> Checkpoints:
     process = Process(ParallelLayout(1, 1, ranks, rank=rank), groups=None, device=torch.device("cpu"))
-    return Checkpoints(folder, process, **{"keep": 2, "keep_every": 0, "timeout_minutes": 1} | changes)
+    return Checkpoints(
+        open_store(str(folder), rank), process, **{"keep": 2, "keep_every": 0, "timeout_minutes": 1} | changes
+    )
 
 
 def state(value: float, rank: int = 0, ranks: int = 1) -> dict[str, Fragment]:
@@ -203,5 +205,5 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
 def test_another_rank_never_writes(tmp_path: Path) -> None:
     folder = open_folder(tmp_path, ranks=2, timeout_minutes=0)
     folder.save(2, state(2.0, rank=0, ranks=2), step=2)
-    with pytest.raises(CheckpointError, match="iteration 2 could not be written: .*waited .* rank-00001.json"):
+    with pytest.raises(CheckpointError, match="iteration 2 could not be written: .*waited .* rank-00001.safetensors"):
         folder.wait()

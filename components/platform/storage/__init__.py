@@ -10,16 +10,19 @@ from components.platform.source import globs
 from components.platform.storage import s3
 from components.platform.storage.files import replacing, sha256, sha256_of_all, write_atomically
 from components.platform.storage.location import Found, bucket_and_key, is_s3, join
-from components.platform.storage.s3 import open_object
-from components.platform.storage.transfer import download, upload
+from components.platform.storage.s3 import delete, listed, open_object
+from components.platform.storage.transfer import download, fingerprint, upload
 
 __all__ = [
     "Found",
+    "delete",
     "download",
     "exists",
     "find",
+    "fingerprint",
     "is_s3",
     "join",
+    "listed",
     "open_object",
     "read_text",
     "replacing",

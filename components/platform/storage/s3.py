@@ -1,4 +1,4 @@
-"""Objects on S3: listed, and read as streams.
+"""Objects on S3: listed, read as streams, and deleted.
 
 Requests that fail in passing (5xx, SlowDown, broken connections) are repeated; what stays wrong is an InputError that
 names the object. Endpoint and credentials come from the usual AWS environment variables.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache, partial
 from typing import Any, BinaryIO
@@ -84,6 +84,17 @@ def head(location: str) -> Mapping[str, Any] | None:
             if error.response["Error"]["Code"] not in ("404", "NoSuchKey"):
                 raise
     return None
+
+
+def delete(locations: Sequence[str]) -> None:
+    """Delete objects; one that is gone already is no error.
+
+    One request each: S3's request for many tells of failures in its answer, where nothing repeats them.
+    """
+    for location in locations:
+        bucket, key = bucket_and_key(location)
+        with explained(location):
+            client().delete_object(Bucket=bucket, Key=key)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import threading
 import time
@@ -50,6 +51,23 @@ def _download(location: str, path: Path, moved: Callable[[int], None]) -> None:
             moved(len(block))
         if head["Metadata"].get("sha256", sha256.hexdigest()) != sha256.hexdigest():
             raise InputError(f"{location}: its SHA-256 is not that of the file that was uploaded; it was damaged")
+
+
+def fingerprint(location: str) -> tuple[int, str]:
+    """Size in bytes and hex SHA-256 of an S3 object, from its content.
+
+    Raises:
+        FileNotFoundError: there is none.
+        InputError: it can't be had.
+    """
+    head = s3.head(location)
+    if head is None:
+        raise FileNotFoundError(errno.ENOENT, "no such object", location)
+    sha256 = hashlib.sha256()
+    with s3.opened(location, head) as stream:
+        while block := stream.read(BLOCK_BYTES):
+            sha256.update(block)
+    return head["ContentLength"], sha256.hexdigest()
 
 
 def upload(folder: Path, digests: Mapping[str, str], root: str) -> None:

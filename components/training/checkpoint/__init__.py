@@ -14,7 +14,8 @@ numbers of an iteration (`trainer.py`), which also depend on the rank: in anothe
 own weights, where they are bfloat16, are the float32 weights rounded.
 
 Each rank copies what it owns and writes the copy while training goes on, in a hidden folder. When the files of all
-ranks are on disk, the main rank writes the marker and gives the folder its name. So a checkpoint is complete or not
+ranks are on disk, the main rank writes the marker and gives the folder its name. On S3 (`store.py`) there are no
+hidden folders: a checkpoint is there from the moment that it has its marker. So a checkpoint is complete or not
 there; and because every file is checked before a checkpoint is used, damage done later is noticed, too.
 
 To resume, each rank looks through the files and reads the elements that it owns now. The layout it was written by is
@@ -22,5 +23,6 @@ no special case: the continuation is then bit for bit the uninterrupted run.
 """
 
 from components.training.checkpoint.checkpoints import CheckpointError, Checkpoints
+from components.training.checkpoint.store import open_store
 
-__all__ = ["CheckpointError", "Checkpoints"]
+__all__ = ["CheckpointError", "Checkpoints", "open_store"]

@@ -1,31 +1,26 @@
-"""The folder of checkpoints: complete or not there, checked before they are trusted, written while training goes on."""
+"""Checkpoints: complete or not there, checked before they are trusted, written while training goes on."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor
 
+from components.platform import storage
 from components.platform.errors import InputError, UserError
-from components.platform.storage import sha256, write_atomically
-from components.training.checkpoint.files import flush_to_disk, read_fragments, snapshot, write_fragments
+from components.training.checkpoint.files import read_fragments, snapshot, write_fragments
 from components.training.checkpoint.fragments import Fragment, Place
+from components.training.checkpoint.store import MARKER, Store
 from components.training.parallel.layout import ParallelLayout
 from components.training.process import Process
 
-MARKER = "checkpoint.json"
-_NAME = re.compile(r"iteration-(\d{7})")
 _POLL_SECONDS = 0.1  # between looks for the files of other ranks
 
 
@@ -36,21 +31,21 @@ class CheckpointError(UserError):
 class Checkpoints:
     """The checkpoints of one training run. Methods are collective, every rank calls them together, unless they say no.
 
-    Ranks tell each other through the folder, not through messages, that a file is written: so a save needs no
+    Ranks tell each other through the store, not through messages, that a file is written: so a save needs no
     communication that could come between that of training.
     """
 
-    def __init__(self, folder: Path, process: Process, *, keep: int, keep_every: int, timeout_minutes: int) -> None:
-        """Look after the checkpoints in `folder`.
+    def __init__(self, store: Store, process: Process, *, keep: int, keep_every: int, timeout_minutes: int) -> None:
+        """Look after the checkpoints in `store`.
 
         Args:
-            folder: on storage that all ranks share.
+            store: where they lie; the same place for all ranks.
             process: this rank.
             keep: the newest so many checkpoints stay.
             keep_every: the first checkpoint at or after each multiple of this stays, too; 0: only the newest.
             timeout_minutes: the longest wait for the files of other ranks.
         """
-        self.folder, self._process = folder, process
+        self._store, self._process = store, process
         self._keep, self._keep_every, self._timeout = keep, keep_every, 60 * timeout_minutes
         self._saving: _BackgroundCall | None = None
 
@@ -97,8 +92,7 @@ class Checkpoints:
         """
         self.wait()
         if self._process.is_main:
-            for left_behind in self.folder.glob(".iteration-*"):
-                shutil.rmtree(left_behind)
+            self._store.remove_unfinished()
         # The main rank's list, so that all ranks look at the same checkpoints in the same order.
         candidates = _from_all_ranks(self.iterations())[0]
         for iteration in candidates:
@@ -108,7 +102,7 @@ class Checkpoints:
             if self._process.is_main:
                 print(f"checkpoint of iteration {iteration} is passed over: {problems[0]}", flush=True)
         if candidates:
-            raise InputError(f"{self.folder}: all checkpoints are damaged; remove the folder to train from the start")
+            raise InputError(f"{self._store}: all checkpoints are damaged; remove them to train from the start")
         return None
 
     def load(self, iteration: int, fragments: Mapping[str, Fragment]) -> int:
@@ -120,15 +114,12 @@ class Checkpoints:
         Raises:
             InputError: it is a checkpoint of another model.
         """
-        files = _read_marker(self._path(iteration) / MARKER)["files"]
-        return read_fragments([self._path(iteration) / name for name in sorted(files)], fragments)
+        files = json.loads(storage.read_text(self._store.location(iteration, MARKER)))["files"]
+        return read_fragments(self._store.fetched(iteration, sorted(files)), fragments)
 
     def iterations(self) -> list[int]:
         """Iterations of the checkpoints that are complete, newest first (they may have been damaged since)."""
-        if not self.folder.is_dir():
-            return []
-        names = (_NAME.fullmatch(path.name) for path in self.folder.iterdir() if (path / MARKER).is_file())
-        return sorted((int(name[1]) for name in names if name), reverse=True)
+        return self._store.iterations()
 
     def _finish_own(self) -> None:
         if self._saving:
@@ -138,39 +129,32 @@ class Checkpoints:
 
     def _write(self, iteration: int, tensors: dict[str, Tensor], places: Mapping[str, Place], step: int) -> None:
         """Runs in the background, on each rank."""
-        folder = self._hidden(iteration)
-        path = folder / _file_name(self._process.layout.rank)
+        name = _file_name(self._process.layout.rank)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            path = self._store.draft(iteration, name)
             write_fragments(path, tensors, places, step)
-            write_atomically(path.with_suffix(".json"), json.dumps(_entry(path)))
+            self._store.publish(path)
             if self._process.is_main:
-                self._complete(iteration, folder)
+                self._complete(iteration)
         except Exception as error:
+            place = self._store.location(iteration, name)
             raise CheckpointError(
-                f"checkpoint of iteration {iteration} could not be written: {path}: {error}"
+                f"checkpoint of iteration {iteration} could not be written: {place}: {error}"
             ) from error
 
-    def _complete(self, iteration: int, folder: Path) -> None:
-        """When all ranks have written: the marker, then the name by which a checkpoint is found."""
+    def _complete(self, iteration: int) -> None:
+        """When all ranks have written: the marker, by which a checkpoint is found."""
         files = {}
         deadline = time.monotonic() + self._timeout
         for rank in range(self._process.layout.world_size):
-            entry = folder / f"rank-{rank:05}.json"
-            while not entry.exists():
+            name = _file_name(rank)
+            while (entry := self._store.entry(iteration, name)) is None:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"waited {self._timeout} seconds for {entry.name} of rank {rank}")
+                    raise TimeoutError(f"waited {self._timeout} seconds for {name} of rank {rank}")
                 time.sleep(_POLL_SECONDS)
-            files[_file_name(rank)] = json.loads(entry.read_text(encoding="utf-8"))
-            entry.unlink()
-        marker = {"iteration": iteration, "layout": _sizes(self._process.layout), "files": files}
-        write_atomically(folder / MARKER, json.dumps(marker, indent=1))
-        flush_to_disk(folder)
-        target = self._path(iteration)
-        if target.exists():  # a damaged one that was passed over at resume
-            shutil.rmtree(target)
-        os.replace(folder, target)
-        flush_to_disk(self.folder)
+            files[name] = entry
+        layout = _sizes(self._process.layout)
+        self._store.complete(iteration, {"iteration": iteration, "layout": layout, "files": files})
         self._remove_old(iteration)
 
     def _remove_old(self, newest: int) -> None:
@@ -178,36 +162,28 @@ class Checkpoints:
         iterations = [iteration for iteration in self.iterations() if iteration <= newest]
         for iteration, before in pairwise([*iterations, 0][self._keep :]):
             if not self._keep_every or iteration // self._keep_every == before // self._keep_every:
-                # Renamed at once, so that no one finds a checkpoint that is half removed.
-                os.replace(self._path(iteration), self._hidden(iteration))
-                shutil.rmtree(self._hidden(iteration))
+                self._store.remove(iteration)
 
     def _problem(self, iteration: int) -> str | None:
         """What is wrong with this rank's share of the files of a checkpoint, if anything is."""
-        marker = self._path(iteration) / MARKER
+        marker = self._store.location(iteration, MARKER)
         try:
-            record = _read_marker(marker)
+            record = json.loads(storage.read_text(marker))
             if record["iteration"] != iteration:
                 return f"{marker}: is of iteration {record['iteration']}"
             entries = sorted(record["files"].items())
             layout = self._process.layout
             for name, entry in entries[layout.rank :: layout.world_size]:
-                path = self._path(iteration) / name
-                found = _entry(path)
+                found = self._store.measured(iteration, name)
                 for key, expected in entry.items():
                     if found[key] != expected:
-                        return f"{path}: {key} is {found[key]}, but {MARKER} says {expected}"
+                        place = self._store.location(iteration, name)
+                        return f"{place}: {key} is {found[key]}, but {MARKER} says {expected}"
         except OSError as error:
             return f"{error.filename}: {error.strerror}"
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return f"{marker}: not a checkpoint's list of files: {error!r}"
         return None
-
-    def _path(self, iteration: int) -> Path:
-        return self.folder / f"iteration-{iteration:07}"
-
-    def _hidden(self, iteration: int) -> Path:
-        return self.folder / f".iteration-{iteration:07}.unfinished"
 
 
 class _BackgroundCall(threading.Thread):
@@ -231,10 +207,6 @@ class _BackgroundCall(threading.Thread):
             del self._arguments  # the copies in memory
 
 
-def _read_marker(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def _from_all_ranks(value: Any) -> list[Any]:
     values = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
@@ -249,7 +221,3 @@ def _sizes(layout: ParallelLayout) -> dict[str, int]:
     sizes = asdict(layout)
     del sizes["rank"]
     return sizes
-
-
-def _entry(path: Path) -> dict[str, str | int]:
-    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
