@@ -47,4 +47,5 @@ class TrainingJob(Settings):
     base: Path = Field(description="Hugging Face folder to start from")
     tokenizer: Path = Field(description="tokenizer folder of the exported model")
     output: Path = Field(description="folder for metrics and the exported model")
+    exit_duration_minutes: float | None = Field(None, description="each rank saves and leaves after so long")
     checkpoints: str | None = Field(None, description="S3 prefix for checkpoints; without it they go below `output`")

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
 from components.training.parallel.groups import ProcessGroups, make_groups
 from components.training.parallel.layout import ParallelLayout
@@ -30,7 +31,7 @@ class Process:
         return self.layout.rank == 0
 
 
-def start_process(settings: LayoutSettings, timeout_minutes: int) -> Process:
+def start_process(settings: LayoutSettings, timeout_minutes: float) -> Process:
     """Join the other ranks, as the environment set by torchrun describes them.
 
     `timeout_minutes` bounds each wait for another rank, so that a rank that died doesn't hold the others forever.
@@ -44,6 +45,7 @@ def start_process(settings: LayoutSettings, timeout_minutes: int) -> Process:
     layout = settings.for_rank(int(os.environ["RANK"]))
     timeout = timedelta(minutes=timeout_minutes)
     _silence_deepspeed()
+    _bound_waits(timeout)
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
@@ -56,6 +58,11 @@ def start_process(settings: LayoutSettings, timeout_minutes: int) -> Process:
         device_id=device if device.type == "cuda" else None,
     )
     return Process(layout, make_groups(layout, timeout), device)
+
+
+def _bound_waits(timeout: timedelta) -> None:
+    """Bound those groups, too, that DeepSpeed makes: it asks for none of their timeouts and gets torch's default."""
+    distributed_c10d.default_pg_timeout = distributed_c10d.default_pg_nccl_timeout = timeout
 
 
 def _silence_deepspeed() -> None:

@@ -183,6 +183,8 @@ def _train(job: TrainingJob, config: ModelConfig, platform: PlatformSettings) ->
     if problems:
         raise SettingsError(f"{job.name}: " + "; ".join(problems))
 
+    # The launcher's, for when a run pauses must not change which result it is.
+    job = job.model_copy(update={"exit_duration_minutes": platform.launcher.exit_duration_minutes})
     job_file = job.output / JOB_FILE
     write_atomically(job_file, job.model_dump_json(indent=1))
     nodes, ranks_per_node = _nodes(settings, platform)

@@ -56,7 +56,7 @@ class Trainer:
         self.validation = validation_groups(job, process.layout)
         self._skipped = SkippedBatches(job.output / SKIPPED_FILE)
         self.iteration = self._resume_or_begin()
-        self._saved = self.iteration
+        self._saved = self._begun = self.iteration
         self._speedometer = self._make_speedometer()
         rows = [row for row in read_metrics(job.output / METRICS_FILE) if "loss" in row]
         history = [(row["iteration"], row["loss"]) for row in rows if row["iteration"] <= self.iteration]
@@ -215,8 +215,12 @@ class Trainer:
             self._log.validation(self.iteration, losses, total)
 
     def _stop_if_requested(self) -> None:
-        """Save and leave if any rank was told to stop; all ranks come to the same answer."""
-        requested = torch.tensor(int(self._stop.requested), device=self.process.device)
+        """Save and leave if any rank was told to stop or its time is over; all ranks come to the same answer.
+
+        However short the time, the run gets further by an iteration: else it would be started again for ever.
+        """
+        is_over = self._stop.is_expired and self.iteration > self._begun
+        requested = torch.tensor(int(self._stop.is_signalled or is_over), device=self.process.device)
         dist.all_reduce(requested, dist.ReduceOp.MAX)
         if requested:
             self._save()

@@ -1,7 +1,7 @@
 """What each rank runs: `torchrun -m components.training.worker --job FILE`.
 
-Exit codes: 0 the model is exported; 75 (`INTERRUPTED_EXIT_CODE`) told to stop by SIGTERM, checkpoint saved; anything
-else an error, with its traceback.
+Exit codes: 0 the model is exported; 75 (`INTERRUPTED_EXIT_CODE`) told to stop by SIGTERM or its time is over,
+checkpoint saved; anything else an error, with its traceback.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def main() -> None:
     @record
     def train() -> int:
         job = TrainingJob.model_validate_json(path.read_text(encoding="utf-8"))
+        if job.exit_duration_minutes is not None:
+            stop.expire_after(job.exit_duration_minutes)
         process = start_process(job.settings.layout, job.settings.collective_timeout_minutes)
         exit_code = 0
         try:

@@ -299,3 +299,30 @@ def test_unfinished_checkpoints_are_ignored_and_removed(tmp_path: Path) -> None:
     run_ranks(1, train, make_job(folder, settings))
     assert curve(folder)[-1][0] == ITERATIONS
     assert checkpoints(folder) == ["iteration-0000001", "iteration-0000003", "iteration-0000006"]
+
+
+def train_and_hang(job: TrainingJob) -> None:
+    """The last rank falls asleep in the middle of a step; the others wait for no longer than six seconds."""
+    from components.training import process
+    from components.training.engine.engine import Engine
+
+    whole_start, whole_step = process.start_process, Engine.train_step
+    process.start_process = lambda layout, timeout_minutes: whole_start(layout, timeout_minutes=0.1)
+
+    def step(engine: Engine, batches: list, lr: float) -> object:
+        if engine.layout.rank == engine.layout.world_size - 1:
+            time.sleep(30)
+        return whole_step(engine, batches, lr)
+
+    Engine.train_step = step
+    train(job)
+
+
+@pytest.mark.slow
+def test_a_hanging_stage_is_not_waited_for(tmp_path: Path) -> None:
+    """Stages talk in groups of DeepSpeed's, which the timeout holds for, too."""
+    started = time.monotonic()
+    waiting, _ = outcomes(2, train_and_hang, make_job(tmp_path / "run", tiny_settings((1, 2, 1))), timeout=25)
+    assert waiting.code == 1
+    assert "imed out" in waiting.error
+    assert time.monotonic() - started < 60

@@ -15,6 +15,7 @@ import yaml
 
 from components.platform.context import PlatformSettings, TrackingSettings
 from components.platform.errors import InputError, SettingsError
+from components.platform.launcher import LaunchError, LaunchInterrupted
 from components.platform.manifest import Manifest
 from components.training.settings import PretrainSettings, SftSettings
 from components.training.stage import run_pretrain, run_sft
@@ -40,6 +41,19 @@ COMMON = {
 }
 PRETRAIN = COMMON | {"base": {"new": NEW}, "train_iters": 12, "eval_interval": 6, "eval_iters": 1}
 SFT = COMMON | {"sequence_length": 128, "data": {"conversations": ["chats.jsonl"]}, "epochs": 4}
+
+
+FAILING_STEP = """
+import os
+
+if os.environ.get("RANK") == "1":
+    import torch
+
+    def fail(*_, **__):
+        raise RuntimeError("the scales have fallen over")
+
+    torch.Tensor.backward = torch.autograd.backward = fail
+"""
 
 
 @pytest.fixture
@@ -98,6 +112,34 @@ def test_interrupted_from_outside(tmp_path: Path, platform: PlatformSettings, co
     [checkpoint] = (metrics.parent / "checkpoints").iterdir()
     assert (checkpoint / "checkpoint.json").is_file()
     assert metrics.read_text().count("\n") < 400
+
+
+@pytest.mark.slow
+def test_leaves_when_its_time_is_over(tmp_path: Path, platform: PlatformSettings, corpus: Manifest) -> None:
+    """A checkpoint after the first iteration; without the limit the same result, bit for bit, as without a stop."""
+    settings = PretrainSettings(**PRETRAIN | {"save_interval": 1000})
+    launcher = platform.launcher.model_copy(update={"exit_duration_minutes": 1e-3})
+    with pytest.raises(LaunchInterrupted, match="a checkpoint is saved, start it again to go on"):
+        run_pretrain(settings, platform.model_copy(update={"launcher": launcher}), corpus)
+    [checkpoint] = (tmp_path / "runs").glob("pretrain/*/checkpoints/*")
+    assert checkpoint.name == "iteration-0000001"
+    model = run_pretrain(settings, platform, corpus)
+    undisturbed = platform.model_copy(update={"workspace": str(tmp_path / "elsewhere")})
+    assert run_pretrain(settings, undisturbed, corpus).digest == model.digest
+
+
+@pytest.mark.slow
+def test_a_failing_rank_is_named(
+    tmp_path: Path, platform: PlatformSettings, corpus: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one stage of two raises in the middle of a step ends the run at once, and is what is told."""
+    (tmp_path / "sitecustomize.py").write_text(FAILING_STEP)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    settings = PRETRAIN | {"layout": {"pipeline_parallel_size": 2}}
+    started = time.monotonic()
+    with pytest.raises(LaunchError, match=r"(?s)rank 1 failed .*RuntimeError: the scales have fallen over"):
+        run_pretrain(PretrainSettings(**settings), platform, corpus)
+    assert time.monotonic() - started < 60
 
 
 def _wait_for(found, seconds: float = 90):

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
-from components.platform.launcher.job import JobSpec, LaunchError, LaunchInterrupted
+from components.platform.launcher.job import INTERRUPTED_EXIT_CODE, JobSpec, LaunchError, LaunchInterrupted
 from components.platform.launcher.pytorchjob_spec import (
     GROUP,
     HASH_LABEL,
@@ -228,6 +228,10 @@ class _Watcher:
         if not failed:
             raise LaunchError(f"{self._job.name}: PyTorchJob {self.name} failed: {condition.get('message', '')}")
         end, pod = min(failed, key=lambda entry: entry[0].finished_at)
+        if {failed_end.exit_code for failed_end, _ in failed} == {INTERRUPTED_EXIT_CODE}:
+            raise LaunchInterrupted(
+                f"{self._job.name} stopped because a rank asked for it; a checkpoint is saved, start it again to go on"
+            )
         tail = self._read_log(pod, tail_lines=TAIL_LINES).rstrip()
         raise LaunchError(
             f"{self._job.name}: pod {pod.metadata.name} failed (exit code {end.exit_code}, {end.reason})\n{tail}"

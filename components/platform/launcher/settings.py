@@ -45,6 +45,9 @@ class LauncherSettings(Settings):
         default="torchrun", description="torchrun: processes of this machine; pytorchjob: pods of a cluster"
     )
     timeout_seconds: PositiveInt = Field(default=14 * 24 * 3600, description="longest running time of one job")
+    exit_duration_minutes: PositiveFloat | None = Field(
+        default=None, description="after so long a training job saves and leaves, to go on when it is started again"
+    )
     grace_seconds: PositiveFloat = Field(
         default=60, description="time the ranks have for a checkpoint between SIGTERM and SIGKILL"
     )
