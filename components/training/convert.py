@@ -40,12 +40,12 @@ def load_weights(folder: Path, parameters: Mapping[str, nn.Parameter], config: M
     with WeightFiles(folder) as files:
         for name, parameter in parameters.items():
             if name in config.weight_names.vocabulary:
-                _fill_vocabulary_rows(files, _stored_name(files, name, config), parameter, config.vocab_size, process)
+                _fill_vocabulary_rows(files, stored_name(files, name, config), parameter, config.vocab_size, process)
             else:
                 parameter.copy_(_own_slice(files, name, parameter, process))
 
 
-def _stored_name(files: WeightFiles, name: str, config: ModelConfig) -> str:
+def stored_name(files: WeightFiles, name: str, config: ModelConfig) -> str:
     """Of two tensors that are tied, a safetensors file holds one; which, depends on what wrote it."""
     head = f"{config.weight_names.head}weight"
     return head if config.tie_word_embeddings and name not in files and head in files else name

@@ -21,6 +21,7 @@ from components.platform.manifest import Manifest
 from components.platform.stage import produce
 from components.platform.storage import write_atomically
 from components.training.base import write_new_model
+from components.training.base_check import check_weights
 from components.training.data.conversations import read_conversations, source_files
 from components.training.data.pretraining import PretrainingData, ValidationData
 from components.training.data.sft import build_conversations
@@ -93,8 +94,7 @@ def run_sft(settings: SftSettings, platform: PlatformSettings, corpus: Manifest,
 
     def work(folder: Path) -> dict[str, Any]:
         base, tokenizer = model.local() / MODEL_FOLDER, corpus.local() / "tokenizer"
-        check_same_tokens(base, tokenizer)
-        config = _resized(read_config(base), tokenizer)
+        config = _existing_model(base, tokenizer)
         conversations = read_conversations(settings.data, platform)
         stats = build_conversations(conversations, tokenizer, settings.sequence_length, folder / CONVERSATIONS_FOLDER)
         job = TrainingJob(
@@ -128,15 +128,18 @@ def _base_model(
     """The folder that training starts from, and the configuration with room for the tokenizer's ids."""
     if settings.base.new is None:
         base = local_folder(base_files)
-        check_same_tokens(base, tokenizer)
-        return base, _resized(read_config(base), tokenizer)
+        return base, _existing_model(base, tokenizer)
     base = folder / NEW_MODEL_FOLDER
     config = settings.base.new.config(read_tokenizer(tokenizer).vocab_size)
     write_new_model(config, settings.base.new.initializer_range, settings.seed, base)
     return base, config
 
 
-def _resized(config: ModelConfig, tokenizer: Path) -> ModelConfig:
+def _existing_model(base: Path, tokenizer: Path) -> ModelConfig:
+    """Configuration of a model that is there, whole, and knows the tokenizer; with room for the tokenizer's ids."""
+    check_same_tokens(base, tokenizer)
+    config = read_config(base)
+    check_weights(base, config)
     return config.with_vocab_size(max(config.vocab_size, read_tokenizer(tokenizer).vocab_size))
 
 

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from components.platform.context import PlatformSettings, TrackingSettings
 from components.platform.errors import InputError, SettingsError
@@ -179,6 +181,52 @@ def test_a_base_that_does_not_fit_the_layout(tmp_path: Path, platform: PlatformS
     settings = PRETRAIN | {"base": {"path": "base"}, "layout": {"tensor_parallel_size": 4}}
     with pytest.raises(SettingsError, match="num_key_value_heads 2 is not divisible by tensor_parallel_size 4"):
         run_pretrain(PretrainSettings(**settings), platform, corpus)
+
+
+def lose_a_shard(base: Path) -> None:
+    tensors = load_file(base / "model.safetensors")
+    index = {"weight_map": dict.fromkeys(tensors, "model.safetensors") | {min(tensors): "model-2.safetensors"}}
+    (base / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def cut_short(base: Path) -> None:
+    path = base / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def forget_a_tensor(base: Path) -> None:
+    tensors = load_file(base / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, base / "model.safetensors")
+
+
+def widen_the_config(base: Path) -> None:
+    record = json.loads((base / "config.json").read_text()) | {"intermediate_size": 96}
+    (base / "config.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lose_a_shard, r"model-2.safetensors: missing, but model.safetensors.index.json lists it; fetch the model"),
+        (cut_short, r"model.safetensors: damaged or cut short .*; fetch the model again"),
+        (forget_a_tensor, "the weights have no tensor model.norm.weight"),
+        (widen_the_config, r"mlp.\w+_proj.weight is \[.*80.*\], but config.json implies \[.*96.*\]"),
+    ],
+)
+def test_a_damaged_base(
+    platform: PlatformSettings, corpus: Manifest, damage: Callable[[Path], None], message: str
+) -> None:
+    """It is told before a rank starts."""
+    from components.training.base import write_new_model
+    from tests.training.tiny import TINY
+
+    base = Path(platform.data, "base")
+    make_tokenizer(base)
+    write_new_model(TINY.with_vocab_size(400), 0.02, 7, base)
+    damage(base)
+    with pytest.raises(InputError, match=message):
+        run_pretrain(PretrainSettings(**PRETRAIN | {"base": {"path": "base"}}), platform, corpus)
 
 
 def test_a_warmup_longer_than_the_fine_tuning(tmp_path: Path, platform: PlatformSettings, corpus: Manifest) -> None:
