@@ -19,9 +19,11 @@ from components.platform.context import PlatformSettings, TrackingSettings
 from components.platform.errors import InputError, SettingsError
 from components.platform.launcher import LaunchError, LaunchInterrupted
 from components.platform.manifest import Manifest
+from components.training.base_check import check_weights
+from components.training.models import read_config
 from components.training.settings import PretrainSettings, SftSettings
 from components.training.stage import run_pretrain, run_sft
-from tests.training.tiny import make_corpus, make_tokenizer
+from tests.training.tiny import FAMILIES, make_corpus, make_tokenizer, write_tiny_model
 
 NEW = {
     "hidden_size": 32,
@@ -227,6 +229,14 @@ def test_a_damaged_base(
     damage(base)
     with pytest.raises(InputError, match=message):
         run_pretrain(PretrainSettings(**PRETRAIN | {"base": {"path": "base"}}), platform, corpus)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_base_as_transformers_writes_it(tmp_path: Path, family: str) -> None:
+    write_tiny_model(family, tmp_path)
+    check_weights(tmp_path, read_config(tmp_path))
+    with pytest.raises(InputError, match="config.json implies"):
+        check_weights(tmp_path, read_config(tmp_path).with_vocab_size(41))
 
 
 def test_a_warmup_longer_than_the_fine_tuning(tmp_path: Path, platform: PlatformSettings, corpus: Manifest) -> None:
