@@ -311,7 +311,7 @@ def train_and_hang(job: TrainingJob) -> None:
 
     def step(engine: Engine, batches: list, lr: float) -> object:
         if engine.layout.rank == engine.layout.world_size - 1:
-            time.sleep(30)
+            time.sleep(20)
         return whole_step(engine, batches, lr)
 
     Engine.train_step = step
@@ -321,8 +321,6 @@ def train_and_hang(job: TrainingJob) -> None:
 @pytest.mark.slow
 def test_a_hanging_stage_is_not_waited_for(tmp_path: Path) -> None:
     """Stages talk in groups of DeepSpeed's, which the timeout holds for, too."""
-    started = time.monotonic()
-    waiting, _ = outcomes(2, train_and_hang, make_job(tmp_path / "run", tiny_settings((1, 2, 1))), timeout=25)
+    waiting, _ = outcomes(2, train_and_hang, make_job(tmp_path / "run", tiny_settings((1, 2, 1))))
     assert waiting.code == 1
-    assert "imed out" in waiting.error
-    assert time.monotonic() - started < 60
+    assert "imed out" in waiting.error  # not: closed by the other rank, which sleeps for longer
