@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -183,6 +184,12 @@ class IndexedDataset:
             raise IndexError(f"document {i} of {len(self)} in {self.prefix}")
         start = self._pointers[i]
         return self._tokens[start : start + int(self.lengths[i]) * self.dtype.itemsize].view(self.dtype)
+
+    def starts_between(self, start: int, end: int) -> npt.NDArray[np.int64]:
+        """Which tokens from `start` to `end` - 1 begin a document, where documents lie end to end in the file."""
+        # Not np.searchsorted: the file's integers are not aligned, so it would copy them all first.
+        first, last = (bisect_left(self._pointers, token * self.dtype.itemsize) for token in (start, end))
+        return self._pointers[first:last] // self.dtype.itemsize
 
     def run(self, first: int, count: int) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int32]]:
         """Tokens of `count` > 0 documents that lie one after the other in the file, end to end, and their lengths."""

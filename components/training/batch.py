@@ -8,32 +8,36 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from components.training.batch_sizes import BatchSizes
 from components.training.data.pretraining import PretrainingData, ValidationData
-from components.training.data.sft import ConversationData
+from components.training.data.sample import Sample
 from components.training.data.windows import Windows
 from components.training.engine.engine import MicroBatch
+from components.training.fine_tuning import conversation_data
 from components.training.job import ConversationSource, TrainingJob
 from components.training.parallel.layout import ParallelLayout
-from components.training.settings import TrainingSettings
-
-Sample = tuple[np.ndarray, np.ndarray]
-"""Tokens, int64 [sequence_length + 1], and loss mask, float32 [sequence_length]."""
+from components.training.settings import PretrainSettings, TrainingSettings
 
 
 class Batches:
     """Cuts global batches out of numbered samples.
 
-    Global batch i holds samples i·G to (i+1)·G - 1 whatever the layout, so training may continue on another number
-    of data-parallel ranks and see the same samples.
+    Which samples a global batch holds depends on its number only, whatever the layout, so training may continue on
+    another number of data-parallel ranks and see the same samples.
     """
 
     def __init__(self, sample: Callable[[int], Sample], settings: TrainingSettings, layout: ParallelLayout) -> None:
         self._sample, self._settings, self._layout = sample, settings, layout
+        self.sizes = BatchSizes(settings)
 
-    def train(self, iteration: int) -> list[MicroBatch]:
-        """This rank's micro-batches of an iteration (counted from 0); none on stages that see no samples."""
-        size = self._settings.global_batch_size
-        return self._micro_batches(iteration * size, self._settings.micro_batches, (iteration + 1) * size)
+    def train(self, number: int) -> tuple[list[MicroBatch], int]:
+        """This rank's micro-batches of a global batch (counted from 0), and their number on every rank.
+
+        There are none on stages that see no samples.
+        """
+        samples = self.sizes.samples(number)
+        count = len(samples) // (self._settings.micro_batch_size * self._layout.data_parallel_size)
+        return self._micro_batches(samples.start, count, samples.stop), count
 
     def validation(self, num_samples: int) -> tuple[list[MicroBatch], int]:
         """This rank's micro-batches of the first `num_samples` samples, and their number on every rank.
@@ -56,22 +60,22 @@ class Batches:
 
     def _micro_batch(self, indices: range, end: int) -> MicroBatch:
         samples = [self._sample(min(index, end - 1)) for index in indices]
-        tokens = torch.from_numpy(np.stack([tokens for tokens, _ in samples]))
-        mask = torch.from_numpy(np.stack([mask for _, mask in samples]))
+        tokens = torch.from_numpy(np.stack([sample.tokens for sample in samples]))
+        mask = torch.from_numpy(np.stack([sample.loss_mask for sample in samples]))
         counts = torch.tensor([index < end for index in indices], dtype=torch.float32)
-        return MicroBatch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), mask * counts[:, None])
+        positions = None
+        if samples[0].positions is not None:
+            positions = torch.from_numpy(np.stack([sample.positions for sample in samples]))
+        return MicroBatch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), mask * counts[:, None], positions)
 
 
 def training_batches(job: TrainingJob, layout: ParallelLayout) -> Batches:
     """Global batches to learn from, without end."""
     settings = job.settings
     if isinstance(job.data, ConversationSource):
-        conversations = ConversationData(
-            job.data.folder, settings.sequence_length, settings.seed, settings.prompt_weight
-        )
-        return Batches(conversations.sample, settings, layout)
+        return Batches(conversation_data(job.data.folder, settings).sample, settings, layout)
     blend = PretrainingData(job.data.prefixes, job.data.weights, settings.sequence_length, settings.seed)
-    return Batches(_every_token_counts(blend.sample), settings, layout)
+    return Batches(_corpus_sample(blend, settings), settings, layout)
 
 
 @dataclass(frozen=True)
@@ -110,14 +114,12 @@ def validation_groups(job: TrainingJob, layout: ParallelLayout) -> list[HeldOutG
         share = available[group] / sum(available.values())
         rounds = max(1, round(job.validation.num_samples * share / together))
         data = ValidationData({group: prefix}, settings.sequence_length, settings.seed)
-        batches = Batches(_every_token_counts(data.sample), settings, layout)
+        batches = Batches(_corpus_sample(data, settings), settings, layout)
         groups.append(HeldOutGroup(group, share, *batches.validation(min(rounds * together, available[group]))))
     return groups
 
 
-def _every_token_counts(sample: Callable[[int], np.ndarray]) -> Callable[[int], Sample]:
-    def with_mask(index: int) -> Sample:
-        tokens = sample(index)
-        return tokens, np.ones(len(tokens) - 1, dtype=np.float32)
-
-    return with_mask
+def _corpus_sample(data: PretrainingData | ValidationData, settings: PretrainSettings) -> Callable[[int], Sample]:
+    if settings.document_boundaries == "ignore":
+        return lambda index: Sample.of_one_document(data.sample(index))
+    return lambda index: Sample.of_separate_documents(data.sample(index), data.positions(index))

@@ -6,7 +6,6 @@ the recipes; the defaults here are those that both sizes share.
 
 from __future__ import annotations
 
-import math
 from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -85,6 +84,14 @@ class BaseSettings(Settings):
         return self
 
 
+class BatchRampUpSettings(Settings):
+    """Smaller global batches at first, as in Megatron."""
+
+    start: PositiveInt = Field(description="samples of the first global batches")
+    increment: PositiveInt = Field(description="samples added at each step, up to global_batch_size")
+    samples: PositiveInt = Field(description="samples over which the steps are spread evenly")
+
+
 class TrainingSettings(Settings):
     """What pretraining and fine-tuning have in common."""
 
@@ -92,6 +99,8 @@ class TrainingSettings(Settings):
     sequence_length: PositiveInt = Field(description="tokens per sample (paper: 7B 2048, 70B 4096)")
     micro_batch_size: PositiveInt = Field(description="samples per forward pass of a data-parallel rank")
     global_batch_size: PositiveInt = Field(description="samples per iteration, over all ranks")
+
+    rampup_batch_size: BatchRampUpSettings | None = Field(None, description="smaller global batches at first")
 
     lr: PositiveFloat = Field(description="peak learning rate (paper: 7B 3e-4, 70B 1.5e-4)")
     min_lr: NonNegativeFloat = Field(0.0, description="learning rate at the end of the cosine")
@@ -138,12 +147,29 @@ class TrainingSettings(Settings):
                 f"{self.micro_batch_size} × data_parallel_size {self.layout.data_parallel_size} = {together}; "
                 f"the next that is: {-(-self.global_batch_size // together) * together}"
             )
+        if self.rampup_batch_size is not None:
+            self._check_ramp_up(self.rampup_batch_size, together)
         if self.sequence_length % self.layout.tensor_parallel_size:
             raise ValueError(
                 f"sequence_length {self.sequence_length} is not divisible by tensor_parallel_size "
                 f"{self.layout.tensor_parallel_size}: each rank of a tensor group holds an equal part of the sequence"
             )
         return self
+
+    def _check_ramp_up(self, ramp: BatchRampUpSettings, together: int) -> None:
+        for name, value in (("start", ramp.start), ("increment", ramp.increment)):
+            if value % together:
+                raise ValueError(
+                    f"rampup_batch_size.{name} {value} is not divisible by micro_batch_size × data_parallel_size = "
+                    f"{together}; the next that is: {-(-value // together) * together}"
+                )
+        rise = self.global_batch_size - ramp.start
+        if rise <= 0 or rise % ramp.increment:
+            raise ValueError(
+                f"rampup_batch_size: from start {ramp.start} in steps of increment {ramp.increment}, global_batch_size "
+                f"{self.global_batch_size} is never met; choose an increment that divides their difference, {rise}, "
+                "and a start below global_batch_size"
+            )
 
     @model_validator(mode="after")
     def _schedule_is_possible(self) -> Self:
@@ -165,6 +191,9 @@ class PretrainSettings(TrainingSettings):
 
     base: BaseSettings = Field(description="the model to start from")
     train_iters: PositiveInt = Field(description="optimizer steps")
+    document_boundaries: Literal["ignore", "reset"] = Field(
+        "ignore", description="reset: positions begin anew with each document, which sees and predicts no other one"
+    )
     eval_interval: PositiveInt = Field(200, description="iterations between validations")
     eval_iters: NonNegativeInt = Field(10, description="global batches per validation; 0: none")
 
@@ -191,12 +220,11 @@ class PretrainSettings(TrainingSettings):
 
 
 class SftSettings(TrainingSettings):
-    """Supervised fine-tuning on conversations (paper); by default the loss counts the answers only."""
+    """Supervised fine-tuning on conversations (paper); the loss counts the answers only, unless told otherwise."""
 
     data: ConversationSettings = Field(description="what to learn from")
-    prompt_weight: float = Field(
-        0.0, ge=0, le=1, description="weight in the loss of what is not an answer; answers weigh 1 (Megatron-LLM)"
-    )
+    packing: bool = Field(False, description="true: several conversations, which don't see each other, in a sample")
+    prompt_weight: float = Field(0.0, ge=0, description="weight in the loss of tokens that are not part of an answer")
     epochs: PositiveFloat | None = Field(None, description="passes over the conversations (paper: 3)")
     train_iters: PositiveInt | None = Field(None, description="optimizer steps, instead of `epochs`")
 
@@ -205,10 +233,6 @@ class SftSettings(TrainingSettings):
         if (self.epochs is None) == (self.train_iters is None):
             raise ValueError("give either `epochs` or `train_iters`")
         return self
-
-    def iterations(self, conversations: int) -> int:
-        """Optimizer steps over `conversations` samples."""
-        return self.train_iters or math.ceil(self.epochs * conversations / self.global_batch_size)
 
     def source_patterns(self) -> list[str]:
         """Names or globs, below the data root, of all files that are read."""

@@ -22,9 +22,11 @@ from components.platform.stage import produce
 from components.platform.storage import write_atomically
 from components.training.base import write_new_model
 from components.training.base_check import check_weights
+from components.training.batch_sizes import BatchSizes
 from components.training.data.conversations import read_conversations, source_files
 from components.training.data.pretraining import PretrainingData, ValidationData
 from components.training.data.sft import build_conversations
+from components.training.fine_tuning import conversation_data, fine_tuning_iterations
 from components.training.job import (
     CHECKPOINTS_FOLDER,
     METRICS_FILE,
@@ -97,11 +99,12 @@ def run_sft(settings: SftSettings, platform: PlatformSettings, corpus: Manifest,
         config = _existing_model(base, tokenizer)
         conversations = read_conversations(settings.data, platform)
         stats = build_conversations(conversations, tokenizer, settings.sequence_length, folder / CONVERSATIONS_FOLDER)
+        samples = conversation_data(folder / CONVERSATIONS_FOLDER, settings).num_samples
         job = TrainingJob(
             name="sft",
             settings=settings,
             data=ConversationSource(folder=folder / CONVERSATIONS_FOLDER),
-            train_iters=settings.iterations(stats["conversations"]),
+            train_iters=fine_tuning_iterations(settings, samples),
             vocab_size=config.vocab_size,
             base=base,
             tokenizer=tokenizer,
@@ -226,11 +229,13 @@ def _facts(job: TrainingJob, rows: Sequence[dict[str, float]]) -> dict[str, Any]
     """What later stages and people want to know without opening the artifact."""
     steps = [row for row in rows if "loss" in row]
     validation = [row["validation_loss"] for row in rows if "validation_loss" in row]
+    skipped, sizes = SkippedBatches(job.output / SKIPPED_FILE), BatchSizes(job.settings)
+    samples = sum(len(sizes.samples(skipped.batch(iteration))) for iteration in range(job.train_iters))
     facts = {
         "iterations": job.train_iters,
         "layout": str(job.settings.layout.for_rank(0)),
         "vocab_size": job.vocab_size,
-        "tokens": job.train_iters * job.settings.global_batch_size * job.settings.sequence_length,
+        "tokens": samples * job.settings.sequence_length,
         "first_loss": steps[0]["loss"],
         "final_loss": steps[-1]["loss"],
         "median_tokens_per_second": _median(steps, "tokens_per_second"),
@@ -239,9 +244,8 @@ def _facts(job: TrainingJob, rows: Sequence[dict[str, float]]) -> dict[str, Any]
     }
     if "mfu" in steps[-1]:
         facts |= {"median_mfu": _median(steps, "mfu"), "median_mfu_6n": _median(steps, "mfu_6n")}
-    skipped = SkippedBatches(job.output / SKIPPED_FILE).ranges
-    if skipped:
-        facts["skipped_batches"] = ", ".join(f"{batches.start} to {batches.stop - 1}" for batches in skipped)
+    if skipped.ranges:
+        facts["skipped_batches"] = ", ".join(f"{batches.start} to {batches.stop - 1}" for batches in skipped.ranges)
     if validation:
         facts |= {"first_validation_loss": validation[0], "final_validation_loss": validation[-1]}
     return facts

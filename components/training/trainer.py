@@ -120,9 +120,10 @@ class Trainer:
             train_iters=self.job.train_iters,
         )
         with stopwatch.waiting():
-            batches = self.batches.train(self._skipped.batch(self.iteration))
+            number = self._skipped.batch(self.iteration)
+            batches, count = self.batches.train(number)
         seed_random_numbers(self.settings.seed, self.iteration, self.process.layout.rank)
-        result = self.engine.train_step(batches, lr)
+        result = self.engine.train_step(batches, lr, count)
         self.iteration += 1
         if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm)):
             self.checkpoints.wait()  # the newest one is still good
@@ -140,7 +141,7 @@ class Trainer:
                 lr=lr,
                 data_stall=waited / seconds,
                 peak_memory_bytes=memory,
-                **self._speedometer.figures(seconds),
+                **self._speedometer.figures(seconds, samples=len(self.batches.sizes.samples(number))),
             )
 
     def _make_speedometer(self) -> Speedometer:
@@ -148,7 +149,7 @@ class Trainer:
         num_parameters = count_parameters(self.engine.parameters(), self.config, self.process)
         peak = device_peak_flops(self.process.device, settings.dtype)
         return Speedometer(
-            tokens=settings.global_batch_size * settings.sequence_length,
+            sequence_length=settings.sequence_length,
             parameter_flops=parameter_flops(num_parameters),
             attention_flops=attention_flops(self.config, settings.sequence_length),
             peak_flops=None if peak is None else peak * layout.world_size,

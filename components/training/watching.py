@@ -44,19 +44,22 @@ class Speedometer:
     """Turns seconds into the speeds that training runs are compared by.
 
     Attributes:
-        tokens: of one iteration, over all ranks.
+        sequence_length: tokens per sample.
         parameter_flops, attention_flops: per token (flops.py).
         peak_flops: FLOP/s of all devices together; None: unknown, and no MFU is given.
     """
 
-    tokens: int
+    sequence_length: int
     parameter_flops: float
     attention_flops: float
     peak_flops: float | None
 
-    def figures(self, seconds: float) -> dict[str, float]:
-        """`tokens_per_second`; and `mfu`, with the FLOPs of attention, and `mfu_6n`, without, as shares of the peak."""
-        speed = self.tokens / seconds
+    def figures(self, seconds: float, samples: int) -> dict[str, float]:
+        """Of an iteration over `samples` samples, on all ranks together.
+
+        `tokens_per_second`; and `mfu`, with the FLOPs of attention, and `mfu_6n`, without, as shares of the peak.
+        """
+        speed = samples * self.sequence_length / seconds
         if self.peak_flops is None:
             return {"tokens_per_second": speed}
         return {

@@ -13,6 +13,7 @@ from components.platform.indexed import IndexedWriter
 from components.training.data.blending import Blend
 from components.training.data.permutation import Permutation
 from components.training.data.pretraining import PretrainingData, ValidationData
+from components.training.data.sample import Sample
 
 SEQUENCE_LENGTH = 8
 EOD = 2
@@ -123,6 +124,25 @@ def test_an_epoch_has_every_window_once_and_each_epoch_its_own_order(prefixes):
         assert sorted(epoch) == expected
     assert epochs[0] != epochs[1] != epochs[2] != sorted(epochs[0])
     assert data.epochs(3 * count) == {"abstracts": 3.0}
+
+
+def test_positions_begin_anew_with_each_document(prefixes):
+    """Each document ends with EOD, so the tokens themselves tell where the next one begins."""
+    data = PretrainingData(prefixes, WEIGHTS, SEQUENCE_LENGTH, seed=3)
+    held_out = ValidationData(prefixes, SEQUENCE_LENGTH, seed=3)
+    for source, count in ((data, 300), (held_out, held_out.num_samples)):
+        for index in range(count):
+            tokens, expected = source.sample(index), [0]
+            for token in tokens[:-1]:
+                expected.append(0 if token == EOD else expected[-1] + 1)
+            np.testing.assert_array_equal(source.positions(index), expected)
+
+
+def test_no_loss_on_what_another_document_would_have_to_tell():
+    tokens, positions = np.arange(6), np.array([0, 1, 2, 0, 1, 0])
+    sample = Sample.of_separate_documents(tokens, positions)
+    assert sample.loss_mask.tolist() == [1, 1, 0, 1, 0]
+    assert sample.positions.tolist() == [0, 1, 2, 0, 1]
 
 
 def test_the_blend_of_real_samples(prefixes):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -21,8 +23,14 @@ from components.training.data.conversations import (
     read_conversations,
     source_files,
 )
+from components.training.data.packing import pack
 from components.training.data.settings import ConversationSettings
-from components.training.data.sft import ConversationData, ConversationTokenizer, build_conversations
+from components.training.data.sft import (
+    ConversationData,
+    ConversationTokenizer,
+    PackedConversationData,
+    build_conversations,
+)
 
 PUBMEDQA = load_benchmark("pubmedqa")
 
@@ -93,7 +101,7 @@ def test_the_mask_covers_exactly_the_answer_turns(tokenizer_folder):
 
 def test_samples_are_shifted_padded_and_masked(tokenizer_folder, tmp_path):
     build_conversations([written(*MULTI_TURN)], tokenizer_folder, 100, tmp_path)
-    tokens, loss_mask = ConversationData(tmp_path, 100, seed=0).sample(0)
+    tokens, loss_mask, _ = ConversationData(tmp_path, 100, seed=0).sample(0)
     assert (tokens.shape, tokens.dtype) == ((101,), np.int64)
     assert (loss_mask.shape, loss_mask.dtype) == ((100,), np.float32)
     length = len(ConversationTokenizer(tokenizer_folder).encode([written(*MULTI_TURN).messages()]).__next__()[0])
@@ -106,8 +114,8 @@ def test_samples_are_shifted_padded_and_masked(tokenizer_folder, tmp_path):
 
 def test_what_is_not_an_answer_may_weigh_something(tokenizer_folder, tmp_path):
     build_conversations([written(*MULTI_TURN)], tokenizer_folder, 100, tmp_path)
-    tokens, answers = ConversationData(tmp_path, 100, seed=0).sample(0)
-    _, weights = ConversationData(tmp_path, 100, seed=0, prompt_weight=0.25).sample(0)
+    tokens, answers, _ = ConversationData(tmp_path, 100, seed=0).sample(0)
+    _, weights, _ = ConversationData(tmp_path, 100, seed=0, prompt_weight=0.25).sample(0)
     padding = tokens[1:] == 3
     assert 0 < padding.sum() < 100 - answers.sum()
     assert (weights == np.where(padding, 0, np.where(answers == 1, 1, 0.25))).all()
@@ -115,7 +123,7 @@ def test_what_is_not_an_answer_may_weigh_something(tokenizer_folder, tmp_path):
 
 def test_an_answer_that_comes_first(tokenizer_folder, tmp_path):
     build_conversations([written(("answer", "yes"))], tokenizer_folder, 50, tmp_path)
-    tokens, loss_mask = ConversationData(tmp_path, 50, seed=0).sample(0)
+    tokens, loss_mask, _ = ConversationData(tmp_path, 50, seed=0).sample(0)
     # Nothing predicts the very first token, so no loss falls on it.
     assert decode(tokenizer_folder, tokens[1:][loss_mask == 1]) == "answer\nyes<|im_end|>\n"
 
@@ -159,7 +167,7 @@ def test_long_conversations_lose_context_but_never_their_answer(tokenizer_folder
     long_talk = written(("question", "word " * 500), ("answer", "yes"))
     stats = build_conversations([conversation(4, 500), long_talk], tokenizer_folder, bare + 60, tmp_path)
     assert (stats["conversations"], stats["shortened"], stats["set_aside"]) == (1, 1, 1)
-    tokens, loss_mask = ConversationData(tmp_path, bare + 60, seed=0).sample(0)
+    tokens, loss_mask, _ = ConversationData(tmp_path, bare + 60, seed=0).sample(0)
     assert decode(tokenizer_folder, tokens[1:][loss_mask == 1]) == "<|im_start|>answer\nno<|im_end|>\n"
     text = decode(tokenizer_folder, tokens)
     assert "Does number 4 work?" in text
@@ -296,3 +304,62 @@ def test_a_question_with_options_cannot_be_shortened():
     conversation = QuestionConversation(item, medqa, "paper")
     assert conversation.messages()[-1]["content"] == "(C) option C"
     assert conversation.shortened(lambda messages: 100, 50) is None
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=60), st.randoms())
+def test_packs_hold_everything_once_and_never_too_much(lengths, random):
+    packs = pack(range(len(lengths)), lengths.__getitem__, 30)
+    assert sorted(number for numbers in packs for number in numbers) == list(range(len(lengths)))
+    assert max(sum(lengths[number] for number in numbers) for numbers in packs) <= 30
+    order = random.sample(range(len(lengths)), len(lengths))
+    assert len(pack(order, lengths.__getitem__, 30)) == len(packs)
+
+
+def unpacked(sample, pad_id: int) -> list[tuple[bytes, bytes]]:
+    """Tokens and loss mask of each conversation of a sample, whose padding must not count."""
+    starts = np.flatnonzero(sample.positions == 0)
+    # A mask belongs to the token it predicts, so that of a conversation's first token is before the conversation.
+    mask = np.append(0.0, sample.loss_mask).astype(np.float32)
+    pieces = zip(np.split(sample.tokens, starts[1:]), np.split(mask, starts[1:]), strict=True)
+    assert not mask[sample.tokens == pad_id].any()
+    content = [(tokens[tokens != pad_id], weights[tokens != pad_id]) for tokens, weights in pieces]
+    return [(tokens.tobytes(), weights.tobytes()) for tokens, weights in content if len(tokens)]
+
+
+@pytest.mark.parametrize("prompt_weight", [0.0, 0.25])
+def test_packing_changes_no_conversation(tokenizer_folder, tmp_path, prompt_weight):
+    build_conversations((conversation(n, n % 11) for n in range(30)), tokenizer_folder, 400, tmp_path)
+    alone = ConversationData(tmp_path, 400, seed=5, prompt_weight=prompt_weight)
+    expected = []
+    for index in range(30):
+        tokens, mask, _ = alone.sample(index)
+        length = int(np.flatnonzero(tokens != alone._pad_id)[-1]) + 1
+        expected.append((tokens[:length].tobytes(), np.append(0.0, mask).astype(np.float32)[:length].tobytes()))
+    packed = PackedConversationData(tmp_path, 400, seed=5, prompt_weight=prompt_weight)
+    assert packed.num_samples < 15
+    epochs = []
+    for epoch in range(2):
+        samples = [packed.sample(epoch * packed.num_samples + index) for index in range(packed.num_samples)]
+        pieces = [piece for sample in samples for piece in unpacked(sample, alone._pad_id)]
+        assert sorted(pieces) == sorted(expected)
+        epochs.append([sample.tokens.tobytes() for sample in samples])
+    assert epochs[0] != epochs[1]
+    again = PackedConversationData(tmp_path, 400, seed=5)
+    assert [again.sample(index).tokens.tobytes() for index in reversed(range(packed.num_samples))][::-1] == epochs[0]
+
+
+def test_prompts_may_count_too(tokenizer_folder, tmp_path):
+    build_conversations([written(*MULTI_TURN)], tokenizer_folder, 100, tmp_path)
+    tokens, answers, _ = ConversationData(tmp_path, 100, seed=0).sample(0)
+    _, mask, _ = ConversationData(tmp_path, 100, seed=0, prompt_weight=0.25).sample(0)
+    padding = decode(tokenizer_folder, tokens).count("<pad>")
+    assert set(mask[answers == 0][:-padding]) == {0.25}
+    assert set(mask[answers == 1]) == {1.0}
+    assert not mask[-padding:].any()
+
+
+def test_without_answers_there_is_nothing_to_learn(tokenizer_folder, tmp_path):
+    build_conversations([written(("user", "Hi"))], tokenizer_folder, 100, tmp_path)
+    with pytest.raises(InputError, match="no conversation has an answer to learn; name other data, or set prompt_w"):
+        ConversationData(tmp_path, 100, seed=0)
+    assert ConversationData(tmp_path, 100, seed=0, prompt_weight=1.0).sample(0).loss_mask.any()

@@ -42,12 +42,12 @@ def test_meditron_70b_has_its_published_utilisation() -> None:
     config = llama(80, 8192, 28672, 64, 8)
     peak = 128 * peak_flops("NVIDIA A100-SXM4-80GB")
     meter = Speedometer(
-        tokens=40_200,
+        sequence_length=40_200,
         parameter_flops=parameter_flops(parameters(config)),
         attention_flops=attention_flops(config, 4096),
         peak_flops=peak,
     )
-    figures = meter.figures(seconds=1.0)
+    figures = meter.figures(seconds=1.0, samples=1)
     assert figures["mfu_6n"] == pytest.approx(0.423, rel=0.02)  # N is 68.98 billion; the paper seems to say 70
     # 12 · 80 layers · 8192 · 4096 tokens over 6 · 68.98e9
     assert figures["mfu"] / figures["mfu_6n"] == pytest.approx(1 + 32.2 / 413.9, rel=1e-3)
@@ -93,7 +93,9 @@ def test_peaks_go_by_name(name: str, peak: float | None) -> None:
 
 def test_no_peak_no_utilisation() -> None:
     assert device_peak_flops(torch.device("cpu"), "bf16") is None
-    figures = Speedometer(tokens=100, parameter_flops=1.0, attention_flops=1.0, peak_flops=None).figures(2.0)
+    figures = Speedometer(sequence_length=100, parameter_flops=1.0, attention_flops=1.0, peak_flops=None).figures(
+        2.0, samples=1
+    )
     assert figures == {"tokens_per_second": 50.0}
 
 

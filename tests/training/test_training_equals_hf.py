@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from components.training.batch_sizes import BatchSizes
 from components.training.settings import SftSettings
 from tests.training.ranks import run_ranks
 from tests.training.tiny import FAMILIES, random_batch, tiny_settings, write_tiny_model
@@ -18,7 +19,7 @@ STEPS = 10
 SETTINGS = {"sequence_length": 32, "global_batch_size": 8, "clip_grad": 0.5}
 
 
-def reference(folder: Path, vocab_size: int) -> torch.Tensor:
+def reference(folder: Path, settings: SftSettings, vocab_size: int, separate: bool) -> torch.Tensor:
     """[steps, 2]: loss and gradient norm of Hugging Face's model with AdamW on the whole batch."""
     from transformers import AutoModelForCausalLM
 
@@ -30,8 +31,8 @@ def reference(folder: Path, vocab_size: int) -> torch.Tensor:
     optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), eps=1e-5)
     curve = []
     for step in range(STEPS):
-        batch = random_batch(step, range(8), vocab_size)
-        logits = model(batch.tokens).logits
+        batch = random_batch(step, range(len(BatchSizes(settings).samples(step))), vocab_size, separate)
+        logits = separate_logits(model, batch) if separate else model(batch.tokens).logits
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), batch.targets, reduction="none")
         loss = (losses * batch.mask).sum() / batch.mask.sum()
         loss.backward()
@@ -42,7 +43,16 @@ def reference(folder: Path, vocab_size: int) -> torch.Tensor:
     return torch.tensor(curve)
 
 
-def train(folder: Path, settings: SftSettings, result: Path, sabotage: Callable | None) -> None:
+def separate_logits(model: torch.nn.Module, batch) -> torch.Tensor:
+    """Logits of each document on its own, put together as they lie in the samples."""
+    samples = []
+    for tokens, positions in zip(batch.tokens, batch.positions, strict=True):
+        starts = torch.nonzero(positions == 0).flatten()[1:].tolist()
+        samples.append(torch.cat([model(document[None]).logits[0] for document in tokens.tensor_split(starts)]))
+    return torch.stack(samples)
+
+
+def train(folder: Path, settings: SftSettings, result: Path, sabotage: Callable | None, separate: bool) -> None:
     """Runs on each rank: the same training in a parallel layout."""
     from components.training.convert import load_weights
     from components.training.engine.engine import Engine
@@ -50,7 +60,7 @@ def train(folder: Path, settings: SftSettings, result: Path, sabotage: Callable 
     from components.training.process import start_process
 
     process = start_process(settings.layout, timeout_minutes=2)
-    layout, count = process.layout, settings.micro_batches
+    layout = process.layout
     config = read_config(folder)
     engine = Engine(config, settings, layout, process.groups)
     load_weights(folder, engine.parameters(), config, process)
@@ -58,16 +68,18 @@ def train(folder: Path, settings: SftSettings, result: Path, sabotage: Callable 
         sabotage(engine)
     engine.start()
 
-    def batches(step: int) -> list:
+    def batches(step: int, count: int) -> list:
         first = layout.data_rank * 2 * count
         samples = [range(first + 2 * m, first + 2 * m + 2) for m in range(count)]
-        return [random_batch(step, pair, config.vocab_size) for pair in samples]
+        return [random_batch(step, pair, config.vocab_size, separate) for pair in samples]
 
     curve = []
     for step in range(STEPS):
         needs_data = layout.is_first_stage or layout.is_last_stage
-        before = engine.eval_step(batches(step) if needs_data else [], count)
-        outcome = engine.train_step(batches(step) if needs_data else [], lr=1e-3)
+        count = len(BatchSizes(settings).samples(step)) // (2 * settings.layout.data_parallel_size)
+        own = batches(step, count) if needs_data else []
+        before = engine.eval_step(own, count)
+        outcome = engine.train_step(own, lr=1e-3, count=count)
         assert before == pytest.approx(outcome.loss, abs=1e-6)
         curve.append((outcome.loss, outcome.grad_norm))
     if process.is_main:
@@ -80,15 +92,16 @@ def differences(
     family: str = "llama",
     vocab_size: int = 40,
     sabotage: Callable | None = None,
+    separate: bool = False,
     **changes: object,
 ) -> tuple[float, float]:
     """Largest difference of loss and of gradient norm from Hugging Face's over a few steps."""
     folder, result = tmp_path / "model", tmp_path / "curve.json"
     write_tiny_model(family, folder, vocab_size=vocab_size)
     settings = tiny_settings(layout, **SETTINGS | changes)
-    run_ranks(settings.layout.world_size, train, folder, settings, result, sabotage)
+    run_ranks(settings.layout.world_size, train, folder, settings, result, sabotage, separate)
     curve = torch.tensor(json.loads(result.read_text()))
-    loss, norm = (curve - reference(folder, vocab_size)).abs().amax(0).tolist()
+    loss, norm = (curve - reference(folder, settings, vocab_size, separate)).abs().amax(0).tolist()
     print(f"loss {loss:.1e}, gradient norm {norm:.1e}")
     return loss, norm
 
@@ -96,6 +109,35 @@ def differences(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_rank(tmp_path: Path, family: str) -> None:
     assert max(differences(tmp_path, (1, 1, 1), family)) < 1e-6
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "falcon-40b"])
+def test_separate_documents(tmp_path: Path, family: str) -> None:
+    """Hugging Face's model gets each document on its own."""
+    assert max(differences(tmp_path, (1, 1, 1), family, separate=True)) < 1e-6
+
+
+@pytest.mark.slow
+def test_separate_documents_in_three_dimensions(tmp_path: Path) -> None:
+    assert max(differences(tmp_path, (2, 2, 2), separate=True, recompute="full")) < 1e-6
+
+
+@pytest.mark.slow
+def test_separate_documents_with_tied_embeddings(tmp_path: Path) -> None:
+    assert max(differences(tmp_path, (1, 2, 1), "llama-tied", separate=True)) < 1e-6
+
+
+RAMP = {"start": 4, "increment": 4, "samples": 20}
+
+
+def test_batch_size_ramp_up(tmp_path: Path) -> None:
+    assert max(differences(tmp_path, (1, 1, 1), rampup_batch_size=RAMP)) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [(1, 2, 1), (1, 1, 2)], ids=str)
+def test_batch_size_ramp_up_in_parallel(tmp_path: Path, layout: tuple[int, int, int]) -> None:
+    assert max(differences(tmp_path, layout, rampup_batch_size=RAMP)) < 1e-6
 
 
 @pytest.mark.slow

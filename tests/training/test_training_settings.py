@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from components.training.fine_tuning import fine_tuning_iterations
 from components.training.settings import PretrainSettings, SftSettings
 
 NEW = {
@@ -49,6 +50,13 @@ def test_good_settings() -> None:
         ({"base": {"new": NEW, "path": "x"}}, "give either `path`"),
         ({"lr_warmup_fraction": 0.1}, "give either `lr_warmup_iters` or"),
         ({"lr_warmup_iters": 10}, "leaves nothing of train_iters 10"),
+        (
+            {"rampup_batch_size": {"start": 6, "increment": 4, "samples": 50}},
+            "rampup_batch_size.start 6 is not divisible by .* = 4; the next that is: 8",
+        ),
+        ({"rampup_batch_size": {"start": 4, "increment": 6, "samples": 50}}, "rampup_batch_size.increment 6 is not"),
+        ({"rampup_batch_size": {"start": 4, "increment": 8, "samples": 50}}, "divides their difference, 12"),
+        ({"rampup_batch_size": {"start": 16, "increment": 4, "samples": 50}}, "is never met"),
         ({"min_lr": 0.1}, "min_lr 0.1 is above lr"),
     ],
 )
@@ -60,8 +68,10 @@ def test_refused(changes: dict, message: str) -> None:
 def test_fine_tuning_is_as_long_as_its_epochs_or_iterations() -> None:
     common = {key: value for key, value in GOOD.items() if key not in {"base", "train_iters"}}
     common["data"] = {"benchmarks": [{"name": "pubmedqa"}]}
-    assert SftSettings(**common, epochs=1.5).iterations(conversations=100) == 10
-    assert SftSettings(**common, train_iters=7).iterations(conversations=100) == 7
+    assert fine_tuning_iterations(SftSettings(**common, epochs=1.5), samples=100) == 10
+    assert fine_tuning_iterations(SftSettings(**common, train_iters=7), samples=100) == 7
+    ramp = {"start": 4, "increment": 4, "samples": 48}
+    assert fine_tuning_iterations(SftSettings(**common, epochs=1, rampup_batch_size=ramp), samples=100) == 11
     for lengths in ({}, {"epochs": 1, "train_iters": 7}):
         with pytest.raises(ValidationError, match="give either `epochs` or `train_iters`"):
             SftSettings(**common, **lengths)

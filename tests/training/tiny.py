@@ -17,9 +17,10 @@ from tokenizers.trainers import BpeTrainer
 from components.platform.chat import CHAT_TEMPLATE
 from components.platform.indexed import IndexedWriter
 from components.platform.manifest import MANIFEST_NAME, Manifest
+from components.training.data.sample import positions_in_documents
 from components.training.models.common.config import RopeConfig
 from components.training.models.llama.config import LlamaConfig
-from components.training.settings import SftSettings
+from components.training.settings import PretrainSettings
 
 TEXT = """
 Patients with acute myocardial infarction should receive aspirin at once unless it is contraindicated; beta blockers
@@ -69,17 +70,27 @@ def write_tiny_model(family: str, folder: Path, **changes: object) -> None:
     model.save_pretrained(folder)
 
 
-def random_batch(step: int, samples: Iterable[int], vocab_size: int):
-    """Samples that are a function of (step, sample), with masks of very different lengths."""
+def random_batch(step: int, samples: Iterable[int], vocab_size: int, separate: bool = False):
+    """Samples that are a function of (step, sample), with masks of very different lengths.
+
+    `separate`: each consists of three documents that don't see each other, the second beginning where no other does.
+    """
     from components.training.engine.engine import MicroBatch
 
-    rows, masks = [], []
+    rows, masks, positions = [], [], []
     for sample in samples:
         generator = torch.Generator().manual_seed(1000 * step + sample)
         rows.append(torch.randint(vocab_size, (33,), generator=generator))
         masks.append((torch.arange(32) >= 3 * sample).float())
+        starts = np.array([0, 1 + sample + step % 3, 20])
+        positions.append(torch.from_numpy(positions_in_documents(starts, 32)))
     tokens = torch.stack(rows)
-    return MicroBatch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.stack(masks))
+    return MicroBatch(
+        tokens[:, :-1].contiguous(),
+        tokens[:, 1:].contiguous(),
+        torch.stack(masks),
+        torch.stack(positions) if separate else None,
+    )
 
 
 def make_tokenizer(folder: Path, vocab_size: int = 400) -> None:
@@ -117,7 +128,7 @@ def make_corpus(folder: Path) -> Manifest:
     return manifest
 
 
-def tiny_settings(layout: tuple[int, int, int], **changes: object) -> SftSettings:
+def tiny_settings(layout: tuple[int, int, int], **changes: object) -> PretrainSettings:
     """Settings of a small float32 run in a layout of (TP, PP, DP)."""
     names = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
     settings = {
@@ -128,7 +139,7 @@ def tiny_settings(layout: tuple[int, int, int], **changes: object) -> SftSetting
         "lr": 1e-3,
         "lr_warmup_iters": 0,
         "dtype": "fp32",
-        "data": {"conversations": ["unused.jsonl"]},
+        "base": {"path": "unused"},
         "train_iters": 4,
     }
-    return SftSettings(**settings | changes)
+    return PretrainSettings(**settings | changes)

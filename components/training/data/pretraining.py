@@ -47,10 +47,19 @@ class PretrainingData:
 
     def sample(self, index: int) -> np.ndarray:
         """Sample `index` ≥ 0: int64 [sequence_length + 1]; a function of data, seed and index only."""
+        windows, number = self._window(index)
+        return windows[number]
+
+    def positions(self, index: int) -> np.ndarray:
+        """Position of each token of sample `index` within its document: int64 [sequence_length + 1]."""
+        windows, number = self._window(index)
+        return windows.positions(number)
+
+    def _window(self, index: int) -> tuple[Windows, int]:
         group, position = self._blend[index]
         windows = self._windows[group]
         epoch, position = divmod(position, len(windows))
-        return windows[Permutation(len(windows), self.seed, group, epoch)[position]]
+        return windows, Permutation(len(windows), self.seed, group, epoch)[position]
 
     def epochs(self, num_samples: int) -> dict[str, float]:
         """How many times each group is gone through in the first `num_samples` samples."""
@@ -76,6 +85,15 @@ class ValidationData:
 
     def sample(self, index: int) -> np.ndarray:
         """Sample `index` < num_samples: int64 [sequence_length + 1]."""
+        windows, number = self._window(index)
+        return windows[number]
+
+    def positions(self, index: int) -> np.ndarray:
+        """As `PretrainingData.positions`."""
+        windows, number = self._window(index)
+        return windows.positions(number)
+
+    def _window(self, index: int) -> tuple[Windows, int]:
         number = self._order[index]
         group = int(np.searchsorted(self._starts, number, side="right")) - 1
-        return self._windows[group][number - int(self._starts[group])]
+        return self._windows[group], number - int(self._starts[group])

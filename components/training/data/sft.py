@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from components.platform.chat import ROLES, START, Message, render
 from components.platform.errors import InputError, SettingsError
 from components.platform.indexed import IndexedDataset, IndexedWriter, smallest_dtype
 from components.training.data.conversations import Conversation
+from components.training.data.packing import pack
 from components.training.data.permutation import Permutation
+from components.training.data.sample import Sample, positions_in_documents
 
 # Files of a folder of conversations: token ids in Megatron's indexed format, one byte of loss mask per token,
 # and the statistics, which are written last and so mark the folder as complete.
@@ -143,13 +146,13 @@ class ConversationData:
     def __init__(self, folder: Path, sequence_length: int, seed: int, prompt_weight: float = 0.0) -> None:
         """
         Args:
-            folder: what `build_conversations` made.
+            folder: where conversations were built.
             sequence_length: tokens per sample that are predicted.
             seed: chooses the order.
-            prompt_weight: loss weight of tokens outside of answers, which weigh 1; padding weighs nothing.
+            prompt_weight: weight in the loss of tokens that are not part of an answer, which weigh 1.
 
         Raises:
-            InputError: the folder is not complete.
+            InputError: the folder is not complete, or nothing in it counts.
             SettingsError: conversations were built for longer samples.
         """
         if not (folder / STATS).is_file():
@@ -159,33 +162,66 @@ class ConversationData:
             raise SettingsError(
                 f"sequence_length is {sequence_length}, but {folder} was built for {stats['sequence_length']}"
             )
+        if not stats["answer_tokens"] and not prompt_weight:
+            raise InputError(f"{folder}: no conversation has an answer to learn; name other data, or set prompt_weight")
         self.sequence_length = sequence_length
         self.seed = seed
-        self._weights = np.array([prompt_weight, 1.0], dtype=np.float32)  # by the mask's byte
+        self.prompt_weight = prompt_weight
         self._pad_id = stats["pad_id"]
         self._conversations = IndexedDataset(folder / TOKENS)
         self._loss_mask = np.memmap(folder / LOSS_MASK, dtype=np.uint8, mode="r")
         self._starts = np.cumsum([0, *self._conversations.lengths])
         self.num_samples = len(self._conversations)
 
-    def sample(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, index: int) -> Sample:
         """Sample `index` ≥ 0: depends on nothing but the data, the seed and the index.
 
         Returns:
             tokens: int64 [sequence_length + 1].
             loss_mask: float32 [sequence_length]; 1 where the token to predict belongs to an answer, `prompt_weight`
-                elsewhere in the conversation, 0 in the padding.
+                where it doesn't, 0 on padding.
         """
         epoch, position = divmod(index, self.num_samples)
-        number = Permutation(self.num_samples, self.seed, "conversations", epoch)[position]
-        ids = self._conversations[number]
+        sample, _ = self._sample_of([Permutation(self.num_samples, self.seed, "conversations", epoch)[position]])
+        return sample
+
+    def _sample_of(self, numbers: Sequence[int]) -> tuple[Sample, np.ndarray]:
+        """Conversations end to end, and where each of them, and the padding behind them, begins."""
+        starts = np.cumsum([0, *(self._conversations.lengths[number] for number in numbers)])
         tokens = np.full(self.sequence_length + 1, self._pad_id, dtype=np.int64)
-        tokens[: len(ids)] = ids
-        loss_mask = np.zeros(self.sequence_length, dtype=np.float32)
-        # The first token is never predicted, so its place in the mask falls away.
-        is_answer = self._loss_mask[self._starts[number] + 1 : self._starts[number + 1]]
-        loss_mask[: len(ids) - 1] = self._weights[is_answer]
-        return tokens, loss_mask
+        weights = np.zeros(self.sequence_length + 1, dtype=np.float32)
+        for start, end, number in zip(starts, starts[1:], numbers, strict=False):
+            tokens[start:end] = self._conversations[number]
+            is_answer = self._loss_mask[self._starts[number] : self._starts[number + 1]]
+            weights[start:end] = np.where(is_answer, 1.0, self.prompt_weight)
+        # Nothing predicts a conversation's first token
+        weights[starts[:-1]] = 0.0
+        return Sample(tokens, weights[1:]), starts
+
+
+class PackedConversationData(ConversationData):
+    """As many conversations per sample as fit, which don't see each other; an epoch has each of them once."""
+
+    def __init__(self, folder: Path, sequence_length: int, seed: int, prompt_weight: float = 0.0) -> None:
+        super().__init__(folder, sequence_length, seed, prompt_weight)
+        # Two, for a global batch may hold the end of one epoch and the beginning of the next.
+        self._packs = lru_cache(maxsize=2)(self._pack)
+        self.num_samples = len(self._packs(0))  # every epoch has as many
+
+    def sample(self, index: int) -> Sample:
+        """As of `ConversationData`, with positions that begin anew with each conversation and with the padding."""
+        epoch, position = divmod(index, self.num_samples)
+        number = Permutation(self.num_samples, self.seed, "packs", epoch)[position]
+        sample, starts = self._sample_of(self._packs(epoch)[number])
+        length = self.sequence_length
+        positions = positions_in_documents(starts[starts < length], length)
+        return sample._replace(positions=positions)
+
+    def _pack(self, epoch: int) -> list[list[int]]:
+        lengths = self._conversations.lengths.tolist()
+        order = Permutation(len(lengths), self.seed, "conversations", epoch)
+        numbers = (order[index] for index in range(len(lengths)))
+        return pack(numbers, lengths.__getitem__, self.sequence_length + 1)
 
 
 def _pad_token(folder: Path) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from components.platform.errors import InputError
 from components.platform.indexed import IndexedDataset
+from components.training.data.sample import positions_in_documents
 
 
 class Windows:
@@ -25,7 +26,7 @@ class Windows:
             InputError: the dataset can't be read, or its documents do not lie end to end.
         """
         self.sequence_length = sequence_length
-        dataset = IndexedDataset(prefix)
+        self._dataset = dataset = IndexedDataset(prefix)
         path = prefix.with_name(f"{prefix.name}.bin")
         # The stream is the file itself: nothing but the pages that are read comes into memory.
         self._tokens = np.memmap(path, dtype=dataset.dtype, mode="r")
@@ -40,7 +41,20 @@ class Windows:
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Window `index`: int64 [sequence_length + 1]."""
+        start = self._start(index)
+        return self._tokens[start : start + self.sequence_length + 1].astype(np.int64)
+
+    def positions(self, index: int) -> np.ndarray:
+        """Position of each token of window `index` within its document: int64 [sequence_length + 1].
+
+        A document that began before the window counts as beginning with it.
+        """
+        start, length = self._start(index), self.sequence_length + 1
+        begins = self._dataset.starts_between(start + 1, start + length) - start
+        # An empty document begins where the next one does
+        return positions_in_documents(np.unique(np.append(begins, 0)), length)
+
+    def _start(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"window {index} of {len(self)}")
-        start = index * self.sequence_length
-        return self._tokens[start : start + self.sequence_length + 1].astype(np.int64)
+        return index * self.sequence_length

@@ -26,12 +26,20 @@ from components.training.settings import TrainingSettings
 class MicroBatch:
     """Samples of one forward pass, each [micro_batch_size, sequence_length].
 
-    `targets` are the tokens that follow; `mask` (float32) says which of them count.
+    `targets` are the tokens that follow; `mask` (float32) says how much each of them counts.
+    `positions` (int64) are those of the tokens within their documents, which then don't see each other; None: each
+    sample is one document. All micro-batches of a run have them, or none has.
     """
 
     tokens: Tensor
     targets: Tensor
     mask: Tensor
+    positions: Tensor | None = None
+
+    @property
+    def inputs(self) -> Tensor | tuple[Tensor, Tensor]:
+        """What the first stage is given."""
+        return self.tokens if self.positions is None else (self.tokens, self.positions)
 
 
 @dataclass(frozen=True)
@@ -66,16 +74,20 @@ class Engine:
             config=deepspeed_config(self.settings, self.settings.micro_batches),
         )
 
-    def train_step(self, batches: Sequence[MicroBatch], lr: float) -> StepResult:
+    def train_step(self, batches: Sequence[MicroBatch], lr: float, count: int | None = None) -> StepResult:
         """One optimizer step over this rank's micro-batches of the global batch.
 
         Args:
-            batches: as many as `settings.micro_batches`; empty on the stages in between, which see no samples.
+            batches: as many as `count`; empty on the stages in between, which see no samples.
             lr: learning rate of this step.
+            count: micro-batches on each data-parallel rank; None: `settings.micro_batches`.
         """
         for group in self._deepspeed.optimizer.optimizer.param_groups:
             group["lr"] = lr
-        loss = self._deepspeed.train_batch(self._feed(batches, self.settings.micro_batches))
+        count = count or self.settings.micro_batches
+        ranks = self.layout.data_parallel_size
+        self._deepspeed.set_train_batch_size(count * self.settings.micro_batch_size * ranks)
+        loss = self._deepspeed.train_batch(self._feed(batches, count))
         return StepResult(loss.item(), float(self._deepspeed.get_global_grad_norm()))
 
     def eval_step(self, batches: Sequence[MicroBatch], count: int) -> float:
@@ -150,7 +162,7 @@ class Engine:
         if not batches:
             return None
         scale = self._loss_scale(batches, count)
-        return iter([(batch.tokens, (batch.targets, batch.mask, scale)) for batch in batches])
+        return iter([(batch.inputs, (batch.targets, batch.mask, scale)) for batch in batches])
 
     def _loss_scale(self, batches: Sequence[MicroBatch], count: int) -> Tensor:
         """The factor that turns DeepSpeed's mean over micro-batches into a mean over tokens.

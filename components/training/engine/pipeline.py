@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from components.training.models.common.config import ModelConfig
+from components.training.models.common.documents import Documents
 from components.training.models.common.plan import PlannedLayer
 from components.training.parallel.balance import head_cost, layers_per_stage
 from components.training.parallel.groups import ProcessGroups
@@ -67,6 +68,24 @@ class Pipeline(PipelineModule):
         self.parts = method
         stage = self.stage_id
         self._set_bounds(start=method[stage], stop=method[stage + 1])
+
+    def forward(self, inputs: Tensor | tuple[Tensor, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
+        """Tokens or hidden states through this stage; positions within documents go along, if there are any.
+
+        DeepSpeed's own forward gives each layer all that passes between stages, though only decoder layers need the
+        positions; and whatever they make of them, each layer would make anew.
+        """
+        x, positions = inputs if isinstance(inputs, tuple) else (inputs, None)
+        documents = None if positions is None else Documents(positions)
+        recomputed = self.is_checkpointable_results if self.activation_checkpoint_interval else None
+        for index, layer in enumerate(self.forward_funcs):
+            arguments = (x, documents) if type(layer).__name__ == DECODER_LAYER else (x,)
+            if recomputed and recomputed[index]:
+                x = self.activation_checkpoint_func(layer, *arguments)
+            else:
+                x = layer(*arguments)
+        is_last_stage = self.stage_id == self.num_stages - 1
+        return x if positions is None or is_last_stage else (x, positions)
 
     def hf_parameters(self) -> dict[str, nn.Parameter]:
         """This stage's parameters under the names they have in a Hugging Face checkpoint."""

@@ -44,6 +44,12 @@ def rotary_table(
     return angles.cos().to(device, dtype), angles.sin().to(device, dtype)
 
 
+def at_positions(table: tuple[Tensor, Tensor], positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, each [sequence, batch, 1, head_dim], of the given positions [batch, sequence]."""
+    cos, sin = table
+    return cos[positions.t(), 0], sin[positions.t(), 0]
+
+
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """Turn each (x[i], x[i + head_dim / 2]) pair of `x` [sequence, batch, heads, head_dim] by its angle."""
     cos, sin = table

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.training.models.common.attention import rotary_attention
+from components.training.models.common.documents import Documents
 from components.training.models.common.norms import LayerNorm
 from components.training.models.common.plan import PlannedLayer, plan_decoder
 from components.training.models.falcon.config import FalconConfig
@@ -52,11 +53,11 @@ class Attention(nn.Module):
         self.query_key_value = ColumnParallelLinear(config.hidden_size, rows, group)
         self.dense = PartialSumLinear(config.hidden_size, config.hidden_size, group)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, documents: Documents | None) -> Tensor:
         heads = self.query_key_value(x).unflatten(-1, (-1, self.queries_per_key + 2, self.head_dim))
         q, k, v = heads.split((self.queries_per_key, 1, 1), dim=-2)
         q, k, v = (tensor.flatten(2, 3) for tensor in (q, k, v))
-        return self.dense(rotary_attention(q, k, v, self.rope))
+        return self.dense(rotary_attention(q, k, v, self.rope, documents=documents))
 
 
 class MLP(nn.Module):
@@ -85,13 +86,13 @@ class DecoderLayer(nn.Module):
         self.self_attention = Attention(config, group)
         self.mlp = MLP(config, group)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, documents: Documents | None = None) -> Tensor:
         if self.separate_norms:
             for_attention = gather_from_sequence_region(self.ln_attn(x), self.group)
             for_mlp = gather_from_sequence_region(self.ln_mlp(x), self.group)
         else:
             for_attention = for_mlp = gather_from_sequence_region(self.input_layernorm(x), self.group)
-        partial_sum = self.self_attention(for_attention) + self.mlp(for_mlp)
+        partial_sum = self.self_attention(for_attention, documents) + self.mlp(for_mlp)
         return x + reduce_scatter_to_sequence_region(partial_sum, self.group)
 
 

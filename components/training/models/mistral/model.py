@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from components.training.models.common.attention import Attention
+from components.training.models.common.documents import Documents
 from components.training.models.common.norms import RMSNorm
 from components.training.models.common.plan import PlannedLayer, plan_decoder
 from components.training.models.common.swiglu import SwiGLU
@@ -26,8 +27,8 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = SwiGLU(config.hidden_size, config.intermediate_size, group)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x))
+    def forward(self, x: Tensor, documents: Documents | None = None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), documents)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
