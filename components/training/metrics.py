@@ -31,7 +31,10 @@ class TrainingLog:
     """What the main rank tells of the run; one is made on that rank only."""
 
     def __init__(self, path: Path, name: str, train_iters: int, after: int) -> None:
-        """Continue the file `path` behind iteration `after`: later rows are of work that is done again."""
+        """Continue the file `path` behind iteration `after`: later rows are of work that is done again.
+
+        Behind iteration 0, which is a beginning, nothing is kept: its validation is done again, too.
+        """
         self._path, self._name, self._train_iters = path, name, train_iters
         self._continue(after)
 
@@ -41,7 +44,7 @@ class TrainingLog:
         self._continue(after)
 
     def _continue(self, after: int) -> None:
-        kept = [row for row in read_metrics(self._path) if row["iteration"] <= after]
+        kept = [row for row in read_metrics(self._path) if after and row["iteration"] <= after]
         write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self._path.open("a", encoding="utf-8")
         self._progress = Progress(self._name, self._train_iters, "iterations", done=after)

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from components.training.base import write_new_model
-from components.training.settings import SftSettings
+from components.training.settings import PretrainSettings
 from tests.training.ranks import run_ranks
 from tests.training.tiny import TINY, random_batch, tiny_settings
 
 MICRO_BATCHES = 4
 
 
-def count_calls(folder: Path, settings: SftSettings) -> None:
+def count_calls(folder: Path, settings: PretrainSettings) -> None:
     """Runs on each rank: count the collectives of the tensor group during one step, and compare."""
     import torch.distributed as dist
 

@@ -40,6 +40,16 @@ def test_rows_behind_a_checkpoint_are_forgotten(tmp_path: Path) -> None:
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 2
 
 
+def test_a_run_that_begins_again_has_its_first_validation_once(tmp_path: Path) -> None:
+    """As after a kill before the first checkpoint."""
+    for _ in range(2):
+        log = open_log(tmp_path)
+        log.validation(0, {"papers": 1.0}, 1.0)
+        log.step(1, **STEP)
+        log.close()
+    assert [row["iteration"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [0, 1]
+
+
 def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"iteration": 1, "loss": 2.0}\n{"iteration": 2, "lo')
     assert read_metrics(tmp_path / "metrics.jsonl") == [{"iteration": 1, "loss": 2.0}]

@@ -15,7 +15,7 @@ from components.training.planner.memory import stage_memory
 from components.training.planner.run import PlannedRun
 from components.training.planner.sizes import ModelSizes
 from components.training.planner.stages import cut_stages
-from components.training.settings import SftSettings
+from components.training.settings import PretrainSettings
 from tests.training.ranks import run_ranks
 from tests.training.tiny import random_batch, tiny_settings, write_tiny_model
 
@@ -24,7 +24,7 @@ LLAMA = WIDE | {"intermediate_size": 320}
 TOLERANCE = 0.02
 
 
-def measure(folder: Path, settings: SftSettings, result: Path) -> None:
+def measure(folder: Path, settings: PretrainSettings, result: Path) -> None:
     """Runs on each rank: bytes held and sent in one step of one micro-batch; the last rank writes them down."""
     import torch
     import torch.distributed as dist

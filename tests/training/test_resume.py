@@ -19,7 +19,7 @@ from components.training.base import write_new_model
 from components.training.data.pretraining import PretrainingData
 from components.training.job import CorpusSource, TrainingJob, Validation
 from components.training.metrics import read_metrics
-from components.training.settings import SftSettings
+from components.training.settings import PretrainSettings
 from tests.training.ranks import outcomes, run_ranks
 from tests.training.tiny import TINY, make_corpus, tiny_settings, write_tiny_model
 
@@ -27,7 +27,7 @@ ITERATIONS = 6
 VOCAB_SIZE = 401  # odd: two tensor ranks need a row of padding
 
 
-def make_job(folder: Path, settings: SftSettings, family: str | None = None) -> TrainingJob:
+def make_job(folder: Path, settings: PretrainSettings, family: str | None = None) -> TrainingJob:
     """A run of six iterations from the tiny Llama, or from a tiny model of another family."""
     corpus = folder.parent / "corpus"
     base = folder.parent / "base"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from components.training.batch_sizes import BatchSizes
-from components.training.settings import SftSettings
+from components.training.settings import PretrainSettings
 from tests.training.ranks import run_ranks
 from tests.training.tiny import FAMILIES, random_batch, tiny_settings, write_tiny_model
 
@@ -19,7 +19,7 @@ STEPS = 10
 SETTINGS = {"sequence_length": 32, "global_batch_size": 8, "clip_grad": 0.5}
 
 
-def reference(folder: Path, settings: SftSettings, vocab_size: int, separate: bool) -> torch.Tensor:
+def reference(folder: Path, settings: PretrainSettings, vocab_size: int, separate: bool) -> torch.Tensor:
     """[steps, 2]: loss and gradient norm of Hugging Face's model with AdamW on the whole batch."""
     from transformers import AutoModelForCausalLM
 
@@ -52,7 +52,7 @@ def separate_logits(model: torch.nn.Module, batch) -> torch.Tensor:
     return torch.stack(samples)
 
 
-def train(folder: Path, settings: SftSettings, result: Path, sabotage: Callable | None, separate: bool) -> None:
+def train(folder: Path, settings: PretrainSettings, result: Path, sabotage: Callable | None, separate: bool) -> None:
     """Runs on each rank: the same training in a parallel layout."""
     from components.training.convert import load_weights
     from components.training.engine.engine import Engine

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from components.training.metrics import read_metrics
-from components.training.settings import SftSettings
+from components.training.settings import PretrainSettings
 from components.training.watching import LossWatch, SkippedBatches, Stopwatch, peak_memory
 from tests.training.ranks import outcomes, run_ranks
 from tests.training.test_resume import assert_same, checkpoints, make_job
@@ -130,7 +130,7 @@ def test_peak_memory_grows_with_what_is_held() -> None:
     assert peak_memory(torch.device("cpu")) > len(megabytes)
 
 
-def spiking(**changes: object) -> SftSettings:
+def spiking(**changes: object) -> PretrainSettings:
     """Watches from the third iteration on, as a run of six needs it."""
     watch = {"loss_spike_factor": 1.0, "loss_spike_window": 2, "loss_spike_iterations": 2, "save_interval": 2}
     return tiny_settings((1, 1, 2), **watch | changes)
