@@ -32,12 +32,13 @@ def plan(arguments: argparse.Namespace) -> None:
     hardware = load_hardware(arguments.hardware or _hardware_of(recipe), arguments.network_gbits)
     sizes = base_sizes(recipe, arguments.model_config)
     recipe_layout = settings.layout.for_rank(0)
+    compiled = settings.compile or arguments.compiled
     gpus = recipe_layout.world_size if arguments.gpus is None else arguments.gpus
     if arguments.search:
-        run = PlannedRun.of_settings(settings, sizes, recipe_layout, arguments.compiled)
+        run = PlannedRun.of_settings(settings, sizes, recipe_layout, compiled)
         print_search(search_layouts(run, gpus, hardware))
         return
-    run = PlannedRun.of_settings(settings, sizes, layout_of(recipe_layout, gpus), arguments.compiled)
+    run = PlannedRun.of_settings(settings, sizes, layout_of(recipe_layout, gpus), compiled)
     assumptions = EnergyAssumptions()
     if arguments.pue is not None:
         assumptions = replace(assumptions, power_usage_effectiveness=arguments.pue)

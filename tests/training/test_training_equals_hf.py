@@ -147,6 +147,12 @@ def test_parallel(tmp_path: Path, layout: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("layout", "family"), [((4, 1, 2), "llama-mha"), ((1, 4, 2), "llama")], ids=str)
+def test_eight_ranks(tmp_path: Path, layout: tuple[int, int, int], family: str) -> None:
+    assert max(differences(tmp_path, layout, family)) < 1e-6
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama-tied", "mistral", "falcon-40b"])
 def test_tensor_parallel(tmp_path: Path, family: str) -> None:
     assert max(differences(tmp_path, (2, 1, 1), family)) < 1e-6

@@ -47,6 +47,7 @@ SMALL = {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 4, "max_posit
 MLP_AND_HEADS = {"intermediate_size": 80, "num_attention_heads": 4, "num_key_value_heads": 2}
 FAMILIES: dict[str, dict[str, object]] = {
     "llama": SMALL | MLP_AND_HEADS | {"model_type": "llama", "rope_theta": 5e5},
+    "llama-mha": SMALL | MLP_AND_HEADS | {"model_type": "llama", "num_key_value_heads": 4},
     "llama-tied": SMALL | MLP_AND_HEADS | {"model_type": "llama", "tie_word_embeddings": True},
     "mistral": SMALL | MLP_AND_HEADS | {"model_type": "mistral", "sliding_window": 7},
     # Multi-query attention, one norm, tied embeddings
