@@ -112,15 +112,6 @@ def test_samples_are_shifted_padded_and_masked(tokenizer_folder, tmp_path):
     assert not loss_mask[length - 1 :].any()
 
 
-def test_what_is_not_an_answer_may_weigh_something(tokenizer_folder, tmp_path):
-    build_conversations([written(*MULTI_TURN)], tokenizer_folder, 100, tmp_path)
-    tokens, answers, _ = ConversationData(tmp_path, 100, seed=0).sample(0)
-    _, weights, _ = ConversationData(tmp_path, 100, seed=0, prompt_weight=0.25).sample(0)
-    padding = tokens[1:] == 3
-    assert 0 < padding.sum() < 100 - answers.sum()
-    assert (weights == np.where(padding, 0, np.where(answers == 1, 1, 0.25))).all()
-
-
 def test_an_answer_that_comes_first(tokenizer_folder, tmp_path):
     build_conversations([written(("answer", "yes"))], tokenizer_folder, 50, tmp_path)
     tokens, loss_mask, _ = ConversationData(tmp_path, 50, seed=0).sample(0)
