@@ -74,10 +74,10 @@ def train(job: TrainingJob, at: int | None = None, how: signal.Signals | None = 
     trainer = Trainer(job, process, stop)
     whole_step = Engine.train_step
 
-    def step(engine: Engine, batches: list, lr: float) -> object:
+    def step(engine: Engine, batches: list, *arguments: object) -> object:
         if process.layout.rank == process.layout.world_size - 1 and trainer.iteration + 1 == at:
             os.kill(os.getpid(), how)
-        result = whole_step(engine, batches, lr)
+        result = whole_step(engine, batches, *arguments)
         with (job.output / f"samples-{process.layout.rank}").open("a") as log:
             for row in (row for batch in batches for row in batch.tokens):
                 log.write(f"{trainer.iteration} {sample_hash(row.numpy())}\n")
@@ -309,10 +309,10 @@ def train_and_hang(job: TrainingJob) -> None:
     whole_start, whole_step = process.start_process, Engine.train_step
     process.start_process = lambda layout, timeout_minutes: whole_start(layout, timeout_minutes=0.1)
 
-    def step(engine: Engine, batches: list, lr: float) -> object:
+    def step(engine: Engine, batches: list, *arguments: object) -> object:
         if engine.layout.rank == engine.layout.world_size - 1:
             time.sleep(20)
-        return whole_step(engine, batches, lr)
+        return whole_step(engine, batches, *arguments)
 
     Engine.train_step = step
     train(job)
