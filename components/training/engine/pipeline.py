@@ -13,7 +13,7 @@ from deepspeed.runtime.pipe.topology import PipeModelDataParallelTopology
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from components.training.models.common.config import ModelConfig
+from components.training.models.common.config import ModelConfig, layer_matrix_parameters
 from components.training.models.common.documents import Documents
 from components.training.models.common.plan import PlannedLayer
 from components.training.parallel.balance import head_cost, layers_per_stage
@@ -115,7 +115,7 @@ def _stage_bounds(config: ModelConfig, layout: ParallelLayout, sequence_length: 
     """Where each stage begins in the list of planned layers, and the list's length."""
     head = head_cost(
         config.vocab_size * config.hidden_size,
-        config.layer_matrix_parameters,
+        layer_matrix_parameters(config),
         config.num_attention_heads * config.head_dim,
         sequence_length,
     )

@@ -63,6 +63,7 @@ class WeightNames:
 class ModelConfig(Protocol):
     """What engine, conversion and stages know of a model, whatever its family."""
 
+    mlp_matrices: ClassVar[int]
     weight_names: ClassVar[WeightNames]
     vocab_size: int
     hidden_size: int
@@ -81,10 +82,6 @@ class ModelConfig(Protocol):
         Raises:
             InputError: a key is missing, or a feature is not supported.
         """
-
-    @property
-    def layer_matrix_parameters(self) -> int:
-        """Parameters in the matrices of one decoder layer."""
 
     def with_vocab_size(self, vocab_size: int) -> Self:
         """The same model with another number of tokens."""
@@ -139,10 +136,10 @@ def rope_config(record: Mapping[str, Any], origin: str) -> RopeConfig:
     )
 
 
-def matrix_parameters(config: ModelConfig, mlp_matrices: int) -> int:
-    """Parameters of query, key, value and output matrices and of `mlp_matrices` of the MLP: of one decoder layer."""
+def layer_matrix_parameters(config: ModelConfig) -> int:
+    """Parameters in the matrices of one decoder layer, over all ranks."""
     attention = 2 * config.head_dim * (config.num_attention_heads + config.num_key_value_heads)
-    return config.hidden_size * (attention + mlp_matrices * config.intermediate_size)
+    return config.hidden_size * (attention + config.mlp_matrices * config.intermediate_size)
 
 
 def layout_problems(config: ModelConfig, layout: ParallelLayout, sequence_length: int) -> list[str]:

@@ -11,7 +11,6 @@ from components.training.models.common.config import (
     RopeConfig,
     WeightNames,
     layout_problems,
-    matrix_parameters,
     refuse_unless,
     require,
     rope_config,
@@ -36,6 +35,7 @@ class FalconConfig:
         layer_norm_epsilon: added to the variance.
     """
 
+    mlp_matrices: ClassVar[int] = 2
     weight_names: ClassVar[WeightNames] = WeightNames(
         embedding="transformer.word_embeddings.",
         decoder_layer="transformer.h.{}.",
@@ -92,11 +92,6 @@ class FalconConfig:
     @property
     def head_dim(self) -> int:
         return self.hidden_size // self.num_attention_heads
-
-    @property
-    def layer_matrix_parameters(self) -> int:
-        """Parameters in the matrices of one decoder layer."""
-        return matrix_parameters(self, mlp_matrices=2)
 
     def with_vocab_size(self, vocab_size: int) -> FalconConfig:
         return replace(self, vocab_size=vocab_size)

@@ -10,7 +10,6 @@ from components.training.models.common.config import (
     RopeConfig,
     WeightNames,
     layout_problems,
-    matrix_parameters,
     refuse_unless,
     require,
     rope_config,
@@ -29,6 +28,7 @@ SUPPORTED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "
 class LlamaConfig:
     """Sizes of a Llama model, under their Hugging Face names."""
 
+    mlp_matrices: ClassVar[int] = 3
     weight_names: ClassVar[WeightNames] = WeightNames(
         embedding="model.embed_tokens.", decoder_layer="model.layers.{}.", final_norm="model.norm.", head="lm_head."
     )
@@ -67,11 +67,6 @@ class LlamaConfig:
             rope=rope_config(record, origin),
             tie_word_embeddings=record.get("tie_word_embeddings", False),
         )
-
-    @property
-    def layer_matrix_parameters(self) -> int:
-        """Parameters in the matrices of one decoder layer."""
-        return matrix_parameters(self, mlp_matrices=3)
 
     def with_vocab_size(self, vocab_size: int) -> LlamaConfig:
         return replace(self, vocab_size=vocab_size)

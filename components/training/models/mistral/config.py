@@ -10,7 +10,6 @@ from components.training.models.common.config import (
     RopeConfig,
     WeightNames,
     layout_problems,
-    matrix_parameters,
     refuse_unless,
     require,
     rope_config,
@@ -32,6 +31,7 @@ class MistralConfig:
     `sliding_window` is how many keys a query sees, its own position included; None: all that came before.
     """
 
+    mlp_matrices: ClassVar[int] = 3
     weight_names: ClassVar[WeightNames] = WeightNames(
         embedding="model.embed_tokens.", decoder_layer="model.layers.{}.", final_norm="model.norm.", head="lm_head."
     )
@@ -72,11 +72,6 @@ class MistralConfig:
             rope=rope_config(record, origin),
             tie_word_embeddings=record.get("tie_word_embeddings", False),
         )
-
-    @property
-    def layer_matrix_parameters(self) -> int:
-        """Parameters in the matrices of one decoder layer."""
-        return matrix_parameters(self, mlp_matrices=3)
 
     def with_vocab_size(self, vocab_size: int) -> MistralConfig:
         return replace(self, vocab_size=vocab_size)
