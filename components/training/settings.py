@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from components.platform.settings import Settings
 from components.training.data.settings import ConversationSettings
-from components.training.models.common.config import RopeConfig
+from components.training.models.common.config import RopeConfig, layout_problems
 from components.training.models.llama.config import LlamaConfig
 from components.training.parallel.layout import ParallelLayout
 
@@ -200,7 +200,9 @@ class PretrainSettings(TrainingSettings):
     @model_validator(mode="after")
     def _new_model_fits(self) -> Self:
         if self.base.new is not None:
-            problems = self.base.new.config(vocab_size=1).problems(self.layout.for_rank(0), self.sequence_length)
+            problems = layout_problems(
+                self.base.new.config(vocab_size=1), self.layout.for_rank(0), self.sequence_length
+            )
             if problems:
                 raise ValueError("; ".join(problems))
         return self

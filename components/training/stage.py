@@ -39,7 +39,7 @@ from components.training.job import (
 )
 from components.training.metrics import read_metrics
 from components.training.models import read_config
-from components.training.models.common.config import ModelConfig
+from components.training.models.common.config import ModelConfig, layout_problems
 from components.training.report import training_page
 from components.training.settings import PretrainSettings, SftSettings, TrainingSettings
 from components.training.tokenizer import check_same_tokens, read_tokenizer
@@ -182,7 +182,7 @@ def _remote_checkpoints(kind: str, folder: Path, platform: PlatformSettings) -> 
 def _train(job: TrainingJob, config: ModelConfig, platform: PlatformSettings) -> dict[str, Any]:
     """Run the ranks, then tidy up and report. Continues from checkpoints that an earlier call left."""
     settings = job.settings
-    problems = config.problems(settings.layout.for_rank(0), settings.sequence_length)
+    problems = layout_problems(config, settings.layout.for_rank(0), settings.sequence_length)
     if settings.warmup_iters(job.train_iters) >= job.train_iters:
         problems.append(f"the warm-up of {settings.warmup_iters(job.train_iters)} iterations never ends: the run has ")
         problems[-1] += f"{job.train_iters}; lower lr_warmup_iters"

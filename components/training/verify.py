@@ -22,6 +22,7 @@ from components.platform.launcher.settings import LauncherSettings
 from components.platform.quiet import stderr_only_on_failure
 from components.platform.settings import Settings
 from components.training.models import read_config
+from components.training.models.common.config import layout_problems
 from components.training.settings import LayoutSettings, TrainingSettings
 
 SHOWN_PARAMETERS = 10
@@ -77,7 +78,7 @@ def verify(model: Path, layout: LayoutSettings, tokens: int, tolerance: float) -
         InputError: not a model that can be trained.
         VerificationError: a difference is above the tolerance.
     """
-    problems = read_config(model).problems(layout.for_rank(0), tokens)
+    problems = layout_problems(read_config(model), layout.for_rank(0), tokens)
     if tokens < 1:
         problems.append(f"{tokens} tokens; at least 1 is needed")
     if problems:

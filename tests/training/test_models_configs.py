@@ -9,7 +9,7 @@ import pytest
 
 from components.platform.errors import InputError
 from components.training.models import read_config
-from components.training.models.common.config import ModelConfig
+from components.training.models.common.config import ModelConfig, layout_problems
 from components.training.models.falcon.config import FalconConfig
 from components.training.models.mistral.config import MistralConfig
 from components.training.parallel.layout import ParallelLayout
@@ -96,7 +96,7 @@ def test_refused(tmp_path: Path, record: dict[str, object], message: str) -> Non
 
 def test_multi_query_attention_does_not_split(tmp_path: Path) -> None:
     config = read(tmp_path, FALCON_7B)
-    assert config.problems(ParallelLayout(1, 4, 8), 2048) == []
-    problems = "; ".join(config.problems(ParallelLayout(2, 1, 1), 2048))
+    assert layout_problems(config, ParallelLayout(1, 4, 8), 2048) == []
+    problems = "; ".join(layout_problems(config, ParallelLayout(2, 1, 1), 2048))
     assert "num_key_value_heads 1 is not divisible by tensor_parallel_size 2" in problems
-    assert read(tmp_path, FALCON_40B).problems(ParallelLayout(8, 4, 1), 2048) == []
+    assert layout_problems(read(tmp_path, FALCON_40B), ParallelLayout(8, 4, 1), 2048) == []

@@ -86,9 +86,6 @@ class ModelConfig(Protocol):
     def with_vocab_size(self, vocab_size: int) -> Self:
         """The same model with another number of tokens."""
 
-    def problems(self, layout: ParallelLayout, sequence_length: int) -> list[str]:
-        """Why this model can't be trained in this layout at this sequence length; empty when it can."""
-
     def plan_layers(self, group: dist.ProcessGroup) -> list[PlannedLayer]:
         """The model as the list of layers that pipeline stages are cut from."""
 
@@ -143,7 +140,11 @@ def layer_matrix_parameters(config: ModelConfig) -> int:
 
 
 def layout_problems(config: ModelConfig, layout: ParallelLayout, sequence_length: int) -> list[str]:
-    """Why a model that splits heads and MLP over the tensor group doesn't fit a layout or a sequence length."""
+    """Why a model can't be trained in this layout at this sequence length; empty when it can.
+
+    A tensor-parallel rank holds whole key/value heads, so multi-query models don't split. Falcon 7B, the one there is,
+    could not anyway: it has 71 query heads, a prime.
+    """
     problems = [
         f"{name} {value} is not divisible by tensor_parallel_size {layout.tensor_parallel_size}; "
         f"choose a tensor_parallel_size that divides it"

@@ -10,12 +10,10 @@ from components.platform.errors import InputError
 from components.training.models.common.config import (
     RopeConfig,
     WeightNames,
-    layout_problems,
     refuse_unless,
     require,
     rope_config,
 )
-from components.training.parallel.layout import ParallelLayout
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -95,14 +93,6 @@ class FalconConfig:
 
     def with_vocab_size(self, vocab_size: int) -> FalconConfig:
         return replace(self, vocab_size=vocab_size)
-
-    def problems(self, layout: ParallelLayout, sequence_length: int) -> list[str]:
-        """Why this model can't be trained in this layout at this sequence length; empty when it can.
-
-        A tensor-parallel rank holds whole key/value heads, so multi-query models don't split. Falcon 7B, the one
-        there is, could not anyway: it has 71 query heads, a prime.
-        """
-        return layout_problems(self, layout, sequence_length)
 
     def plan_layers(self, group: dist.ProcessGroup) -> list[PlannedLayer]:
         """The model as the list of layers that pipeline stages are cut from."""

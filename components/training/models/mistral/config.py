@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from components.training.models.common.config import (
     RopeConfig,
     WeightNames,
-    layout_problems,
     refuse_unless,
     require,
     rope_config,
 )
-from components.training.parallel.layout import ParallelLayout
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -75,10 +73,6 @@ class MistralConfig:
 
     def with_vocab_size(self, vocab_size: int) -> MistralConfig:
         return replace(self, vocab_size=vocab_size)
-
-    def problems(self, layout: ParallelLayout, sequence_length: int) -> list[str]:
-        """Why this model can't be trained in this layout at this sequence length; empty when it can."""
-        return layout_problems(self, layout, sequence_length)
 
     def plan_layers(self, group: dist.ProcessGroup) -> list[PlannedLayer]:
         """The model as the list of layers that pipeline stages are cut from."""
