@@ -96,7 +96,7 @@ class Case:
     compile: bool = False
     fused: bool | None = None
     attention: Literal["any", "flash", "math"] = "any"
-    recompute: bool = False
+    recompute: Literal["none", "selective", "full"] = "none"
 
     @property
     def tokens(self) -> int:
@@ -156,7 +156,8 @@ def gpu_cases(memory: int) -> list[Case]:
             replace(base, name="without torch.compile", compile=False),
             replace(base, name="without fused AdamW", fused=False),
             replace(base, name="without flash attention", attention="math"),
-            replace(base, name="with full recompute", recompute=True),
+            replace(base, name="without torch.compile, with selective recompute", compile=False, recompute="selective"),
+            replace(base, name="with full recompute", recompute="full"),
         ]
     return [*cases, replace(_hugging_face(one, "Hugging Face, bfloat16 weights only"), dtype="pure-bf16")]
 

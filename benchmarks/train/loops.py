@@ -48,7 +48,7 @@ def our_loop(case: Case) -> Step:
         adam_eps=EPS,
         clip_grad=CLIP,
         dtype=case.dtype,
-        recompute="full" if case.recompute else "none",
+        recompute=case.recompute,
         compile=case.compile,
         data={"conversations": ["none.jsonl"]},
         train_iters=1,
@@ -89,7 +89,7 @@ def hugging_face_loop(case: Case) -> Step:
         fill(name, parameter)
     if case.dtype == "pure-bf16":
         model.to(torch.bfloat16)
-    if case.recompute:
+    if case.recompute == "full":
         model.gradient_checkpointing_enable()
     groups = [
         {"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": WEIGHT_DECAY},

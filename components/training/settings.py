@@ -92,6 +92,9 @@ class BatchRampUpSettings(Settings):
     samples: PositiveInt = Field(description="samples over which the steps are spread evenly")
 
 
+Recompute = Literal["none", "selective", "full"]
+
+
 class TrainingSettings(Settings):
     """What pretraining and fine-tuning have in common."""
 
@@ -113,7 +116,10 @@ class TrainingSettings(Settings):
     clip_grad: NonNegativeFloat = Field(1.0, description="largest global gradient norm (paper); 0: no clipping")
 
     dtype: Literal["fp32", "bf16"] = Field("bf16", description="type of weights and activations (paper: bf16)")
-    recompute: Literal["none", "full"] = Field("none", description="full: run each layer's forward again in backward")
+    recompute: Recompute = Field(
+        "none",
+        description="made again in the backward pass, for want of memory; selective: what is cheap; full: each layer",
+    )
     compile: bool = Field(False, description="compile each decoder layer (torch.compile); pays off on GPUs")
     seed: NonNegativeInt = Field(1234, description="order of samples and random initial weights")
 
@@ -137,6 +143,15 @@ class TrainingSettings(Settings):
     def micro_batches(self) -> int:
         """Micro-batches of one data-parallel rank per iteration (gradient accumulation steps)."""
         return self.global_batch_size // (self.micro_batch_size * self.layout.data_parallel_size)
+
+    @model_validator(mode="after")
+    def _recompute_can_be_compiled(self) -> Self:
+        if self.compile and self.recompute == "selective":
+            raise ValueError(
+                "recompute: selective is for layers that aren't compiled; compiled ones do so by themselves: "
+                "choose none, or full if memory is still short"
+            )
+        return self
 
     @model_validator(mode="after")
     def _batches_divide(self) -> Self:

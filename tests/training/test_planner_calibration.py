@@ -21,7 +21,7 @@ TOLERANCE = 0.15
 FITTED_WITHIN = 0.005
 
 # torchtitan's selective checkpointing keeps every other matrix product and attention, and computes the rest again
-SELECTIVE = Recompute(matmul=0.5, attention=0.0, elementwise=1.0)
+SELECTIVE = Recompute(matmul=0.5, attention=0, elementwise=1, cheap=0)
 
 
 def mpt(hidden_size: int, num_layers: int) -> ModelSizes:

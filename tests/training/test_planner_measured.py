@@ -32,6 +32,7 @@ def measure(folder: Path, settings: PretrainSettings, result: Path) -> None:
     from components.training.convert import load_weights
     from components.training.engine.engine import Engine
     from components.training.models import read_config
+    from components.training.models.common.recompute import SelectiveRecompute
     from components.training.process import start_process
 
     process = start_process(settings.layout, timeout_minutes=2)
@@ -63,6 +64,14 @@ def measure(folder: Path, settings: PretrainSettings, result: Path) -> None:
             saved[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
+    pack = SelectiveRecompute._pack
+
+    def pack_and_keep(self: SelectiveRecompute, tensor: torch.Tensor) -> object:
+        """These hooks hide those around them."""
+        packed = pack(self, tensor)
+        return keep(packed) if isinstance(packed, torch.Tensor) else packed
+
+    SelectiveRecompute._pack = pack_and_keep
     batch = random_batch(0, range(settings.micro_batch_size), config.vocab_size)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         engine.train_step([batch], lr=1e-3)
@@ -127,6 +136,8 @@ def measured_and_planned(
         ((1, 1, 2), "llama", LLAMA, {"dtype": "bf16"}),
         ((2, 1, 1), "llama", LLAMA, {"dtype": "bf16"}),
         ((2, 1, 1), "llama", LLAMA, {"dtype": "bf16", "recompute": "full"}),
+        ((2, 1, 1), "llama", LLAMA, {"dtype": "bf16", "recompute": "selective"}),
+        ((1, 1, 1), "falcon-40b", WIDE, {"dtype": "bf16", "recompute": "selective"}),
     ],
     ids=str,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,12 @@ import pytest
 from components.platform.errors import InputError, SettingsError
 from components.training.parallel.layout import ParallelLayout
 from components.training.planner.communication import data_seconds, pipeline_seconds, stage_traffic
-from components.training.planner.compute import attention_flops_per_token, layer_traffic, parameter_flops_per_token
+from components.training.planner.compute import (
+    RECOMPUTE,
+    attention_flops_per_token,
+    layer_traffic,
+    parameter_flops_per_token,
+)
 from components.training.planner.energy import EnergyAssumptions
 from components.training.planner.hardware import DEFAULT_HARDWARE, hardware_of_label, load_hardware
 from components.training.planner.plan import make_plan
@@ -139,9 +145,9 @@ def test_search_ranks_what_fits() -> None:
     assert len(layouts) == len(result.plans)
     assert ("TP8 × PP8 × DP2", 2, "none") in layouts  # the paper's
     assert not any(layout == "TP1 × PP1 × DP128" for layout, *_ in layouts)
-    # Of each TP and PP, each divisor of a rank's share of 512 samples is tried, with recomputation and without
+    # Of each TP and PP, each divisor of a rank's share of 512 samples is tried, with each kind of recomputation
     shares = [512 * tensor * pipeline // 128 for tensor in (1, 2, 4, 8) for pipeline in _powers_up_to(128 // tensor)]
-    assert len(result.plans) + sum(result.refused.values()) == 2 * sum(share.bit_length() for share in shares)
+    assert len(result.plans) + sum(result.refused.values()) == 3 * sum(share.bit_length() for share in shares)
 
 
 def _powers_up_to(limit: int) -> list[int]:
@@ -188,11 +194,13 @@ def test_unknown_models_are_refused() -> None:
         ModelSizes.from_hf({"model_type": "llama"}, "here")
 
 
+@pytest.mark.parametrize("recompute", ["none", "selective"])
 @pytest.mark.parametrize("family", ["llama", "falcon"])
-def test_element_wise_traffic_is_what_the_modules_move(family: str) -> None:
+def test_element_wise_traffic_is_what_the_modules_move(family: str, recompute: str) -> None:
     """Bytes in and out of all operations but matrix products, views and the sums of weight gradients."""
     import torch.distributed as dist
 
+    from components.training.engine.pipeline import RUN_LAYER
     from components.training.models.falcon.config import FalconConfig
     from components.training.models.llama.config import LlamaConfig
 
@@ -205,16 +213,16 @@ def test_element_wise_traffic_is_what_the_modules_move(family: str) -> None:
     dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
     try:
         layer = config.plan_layers(dist.group.WORLD)[1]
-        measured = _traffic(layer.module(*layer.arguments), config.hidden_size)
+        measured = _traffic(layer.module(*layer.arguments), config.hidden_size, RUN_LAYER[recompute])
     finally:
         dist.destroy_process_group()
-    planned = layer_traffic(ModelSizes.from_hf(record, "here"), compiled=False)
+    planned = layer_traffic(ModelSizes.from_hf(record, "here"), compiled=False, recompute=RECOMPUTE[recompute])
     print(family, measured, planned)
     assert measured[0] == pytest.approx(planned[0], rel=0.1)
     assert measured[1] == pytest.approx(planned[1], rel=0.1)
 
 
-def _traffic(layer, hidden_size: int) -> tuple[float, float]:
+def _traffic(layer, hidden_size: int, run_layer: Callable) -> tuple[float, float]:
     """Bytes per token, forward and backward."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -237,9 +245,9 @@ def _traffic(layer, hidden_size: int) -> tuple[float, float]:
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
     x = torch.randn(length, 1, hidden_size, dtype=torch.bfloat16, requires_grad=True)
-    layer(x).sum().backward()  # fills the table of rotary positions, and weight gradients to add to
+    run_layer(layer, x, None).sum().backward()  # fills the table of rotary positions, and weight gradients to add to
     with Count() as forward:
-        output = layer(x)
+        output = run_layer(layer, x, None)
     with Count() as backward:
         output.backward(torch.ones_like(output))
     return forward.total / length, backward.total / length

@@ -58,6 +58,7 @@ def test_good_settings() -> None:
         ({"rampup_batch_size": {"start": 4, "increment": 8, "samples": 50}}, "divides their difference, 12"),
         ({"rampup_batch_size": {"start": 16, "increment": 4, "samples": 50}}, "is never met"),
         ({"min_lr": 0.1}, "min_lr 0.1 is above lr"),
+        ({"compile": True, "recompute": "selective"}, "compiled ones do so by themselves"),
     ],
 )
 def test_refused(changes: dict, message: str) -> None:

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from components.training.models.common.config import ModelConfig, layer_matrix_parameters
 from components.training.models.common.documents import Documents
 from components.training.models.common.plan import PlannedLayer
+from components.training.models.common.recompute import SelectiveRecompute
 from components.training.parallel.balance import head_cost, layers_per_stage
 from components.training.parallel.groups import ProcessGroups
 from components.training.parallel.layout import ParallelLayout
@@ -30,9 +31,9 @@ class Pipeline(PipelineModule):
     """This rank's stage of a model: its layers, and the loss on the last stage.
 
     Decoder layers are spread so that all stages take about as long (`parallel.balance`). With full recomputation, each
-    keeps only its input and runs its forward pass again in the backward pass; with `compile`, each is compiled by
-    itself. Where the head shares the embedding's
-    weights, the first and the last stage hold a copy each, and the engine sums the copies' gradients.
+    keeps only its input and runs its forward pass again in the backward pass; with selective recomputation, each makes
+    again what is cheap; with `compile`, each is compiled by itself. Where the head shares the embedding's weights, the
+    first and the last stage hold a copy each, and the engine sums the copies' gradients.
     """
 
     def __init__(
@@ -48,9 +49,6 @@ class Pipeline(PipelineModule):
             ),
             loss_fn=partial(token_weighted_loss, group=groups.tensor),
             partition_method=_stage_bounds(config, layout, settings.sequence_length),
-            activation_checkpoint_interval=int(settings.recompute == "full"),
-            activation_checkpoint_func=partial(checkpoint, use_reentrant=False),
-            checkpointable_layers=[DECODER_LAYER],
         )
         if settings.compile:
             for module in self.modules():
@@ -62,6 +60,7 @@ class Pipeline(PipelineModule):
             for index, layer in enumerate(plan)
         }
         self._tensor_group = groups.tensor
+        self._run_layer = RUN_LAYER[settings.recompute]
 
     def _partition_layers(self, method: list[int]) -> None:
         """Cut where `partition_method` says; DeepSpeed calls it, and would count parameters or layers."""
@@ -77,13 +76,8 @@ class Pipeline(PipelineModule):
         """
         x, positions = inputs if isinstance(inputs, tuple) else (inputs, None)
         documents = None if positions is None else Documents(positions)
-        recomputed = self.is_checkpointable_results if self.activation_checkpoint_interval else None
-        for index, layer in enumerate(self.forward_funcs):
-            arguments = (x, documents) if type(layer).__name__ == DECODER_LAYER else (x,)
-            if recomputed and recomputed[index]:
-                x = self.activation_checkpoint_func(layer, *arguments)
-            else:
-                x = layer(*arguments)
+        for layer in self.forward_funcs:
+            x = self._run_layer(layer, x, documents) if type(layer).__name__ == DECODER_LAYER else layer(x)
         is_last_stage = self.stage_id == self.num_stages - 1
         return x if positions is None or is_last_stage else (x, positions)
 
@@ -109,6 +103,23 @@ class Pipeline(PipelineModule):
         norms = [p for p in self.parameters() if getattr(p, "sequence_parallel", False)]
         sharded = self._tensor_group.size() > 1
         return super().get_tied_weights_and_groups() + [(p, self._tensor_group) for p in norms if sharded]
+
+
+def _keep_all(layer: nn.Module, x: Tensor, documents: Documents | None) -> Tensor:
+    return layer(x, documents)
+
+
+def _recompute_selectively(layer: nn.Module, x: Tensor, documents: Documents | None) -> Tensor:
+    with SelectiveRecompute():
+        return layer(x, documents)
+
+
+RUN_LAYER = {
+    "none": _keep_all,
+    "selective": _recompute_selectively,
+    "full": partial(checkpoint, use_reentrant=False, preserve_rng_state=False),
+}
+"""How a decoder layer is run, by `settings.recompute`. No layer draws random numbers."""
 
 
 def _stage_bounds(config: ModelConfig, layout: ParallelLayout, sequence_length: int) -> list[int]:

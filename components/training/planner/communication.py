@@ -57,17 +57,16 @@ def collectives_per_micro_batch(run: PlannedRun, stage: Stage) -> tuple[int, int
     """All-gathers and reduce-scatters over the tensor group, forward and backward.
 
     The gradient of one is the other, so a pass forward and back has as many of each. The embedding scatters and the
-    head gathers, once each way. Full recomputation repeats a layer's forward pass up to its last saved tensor, which
-    is before its last reduce-scatter.
+    head gathers, once each way. Selective recomputation gathers again; full recomputation repeats a layer's forward
+    pass up to its last saved tensor, which is before its last reduce-scatter.
     """
     if run.layout.tensor_parallel_size == 1:
         return 0, 0
     both_ways = stage.layers * (run.sizes.gathers_per_layer + run.sizes.scatters_per_layer)
     both_ways += stage.is_first + stage.is_last
-    if run.recompute == "none":
-        return both_ways, both_ways
-    again = stage.layers * run.sizes.gathers_per_layer, stage.layers * (run.sizes.scatters_per_layer - 1)
-    return both_ways + again[0], both_ways + again[1]
+    gathers = run.sizes.gathers_per_layer if run.recompute != "none" else 0
+    scatters = run.sizes.scatters_per_layer - 1 if run.recompute == "full" else 0
+    return both_ways + stage.layers * gathers, both_ways + stage.layers * scatters
 
 
 def tensor_seconds(run: PlannedRun, traffic: StageTraffic, hardware: Hardware) -> float:

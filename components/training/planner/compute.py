@@ -15,13 +15,28 @@ from components.training.planner.sizes import ModelSizes
 BACKWARD = 2.0  # matrix products of the backward pass, in forward passes
 FLASH_BACKWARD = 2.5  # flash attention computes the scores again: five products for two (Dao 2023, §3.1)
 
-# Bytes that the element-wise operations of the engine read and write in bfloat16, forward and backward; a test counts
-# them. Fused, each kernel reads its inputs and writes its outputs once, and the backward pass does so twice.
-ROPE_EAGER, ROPE_FUSED = (21, 21), (4, 8)  # per feature of queries and keys
-RMS_NORM_EAGER, RMS_NORM_FUSED = (42, 112), (8, 16)  # per hidden feature, with the residual it follows
-LAYER_NORM_EAGER, LAYER_NORM_FUSED = (10, 18), (8, 16)
-SWIGLU_EAGER, SWIGLU_FUSED = (10, 18), (6, 12)  # per intermediate feature
-GELU_EAGER, GELU_FUSED = (4, 6), (4, 6)
+
+class Traffic(NamedTuple):
+    """Bytes per feature that an element-wise operation reads and writes in bfloat16.
+
+    Attributes:
+        forward, backward: in these passes.
+        again: in the backward pass besides, if recomputation is selective: once for the gradient of the matrix that
+            reads the result, once up to the last tensor that the operation's own gradient needs.
+    """
+
+    forward: float
+    backward: float
+    again: float = 0
+
+
+# A test counts those of the engine as it is. Fused, each kernel reads its inputs and writes its outputs once, and the
+# backward pass does so twice.
+ROPE_EAGER, ROPE_FUSED = Traffic(21, 21), Traffic(4, 8)  # per feature of queries and keys
+RMS_NORM_EAGER, RMS_NORM_FUSED = Traffic(42, 112, 68), Traffic(8, 16, 8)  # per hidden feature, with its residual
+LAYER_NORM_EAGER, LAYER_NORM_FUSED = Traffic(10, 18, 8), Traffic(8, 16, 8)
+SWIGLU_EAGER, SWIGLU_FUSED = Traffic(10, 18, 14), Traffic(6, 12, 10)  # per intermediate feature
+GELU_EAGER, GELU_FUSED = Traffic(4, 6, 4), Traffic(4, 6, 4)
 LOSS_TRAFFIC = 58  # per token of the vocabulary: logits in bfloat16, their softmax in float32, forward and backward
 
 # Bytes per parameter: adding a micro-batch's gradient to the float32 sum (read 2, write 4; read 8, write 4), and
@@ -34,14 +49,19 @@ ADAMW_TRAFFIC = 90
 
 
 class Recompute(NamedTuple):
-    """What part of the forward pass is run again in the backward pass."""
+    """How often parts of the forward pass are run again in the backward pass."""
 
     matmul: float
     attention: float
     elementwise: float
+    cheap: float  # what selective recomputation makes again
 
 
-RECOMPUTE = {"none": Recompute(0.0, 0.0, 0.0), "full": Recompute(1.0, 1.0, 1.0)}
+RECOMPUTE = {
+    "none": Recompute(matmul=0, attention=0, elementwise=0, cheap=0),
+    "selective": Recompute(matmul=0, attention=0, elementwise=0, cheap=1),
+    "full": Recompute(matmul=1, attention=1, elementwise=1, cheap=0),
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +71,7 @@ class Workload:
     Attributes:
         sequence_length: tokens that attend to each other.
         tensor: GPUs that share each layer.
-        recompute: what is computed twice.
+        recompute: what is computed again.
         compiled: element-wise operations are fused.
         dtype: "bf16" or "fp32".
     """
@@ -69,8 +89,7 @@ class Workload:
         matmul = layer_matmul_flops(self.sizes) * (1 + BACKWARD + self.recompute.matmul)
         attention = layer_attention_flops(self.sizes, self.sequence_length)
         attention *= 1 + FLASH_BACKWARD + self.recompute.attention
-        forward, backward = layer_traffic(self.sizes, self.compiled)
-        traffic = forward * (1 + self.recompute.elementwise) + backward
+        traffic = sum(layer_traffic(self.sizes, self.compiled, self.recompute))
         traffic *= (2 if self.dtype == "fp32" else 1) / hardware.achieved_memory_bandwidth
         return (matmul / (peak * fractions.matmul) + attention / (peak * fractions.attention) + traffic) / self.tensor
 
@@ -96,7 +115,7 @@ def layer_attention_flops(sizes: ModelSizes, sequence_length: int) -> float:
     return 2.0 * sizes.query_width * sequence_length
 
 
-def layer_traffic(sizes: ModelSizes, compiled: bool) -> tuple[float, float]:
+def layer_traffic(sizes: ModelSizes, compiled: bool, recompute: Recompute) -> tuple[float, float]:
     """Bytes per token that the element-wise operations of a decoder layer move in bfloat16: (forward, backward)."""
     if sizes.norm == "rms":
         norm = RMS_NORM_FUSED if compiled else RMS_NORM_EAGER
@@ -107,13 +126,14 @@ def layer_traffic(sizes: ModelSizes, compiled: bool) -> tuple[float, float]:
     else:
         activation = GELU_FUSED if compiled else GELU_EAGER
     rope = ROPE_FUSED if compiled else ROPE_EAGER
-    forward, backward = (
-        sizes.norms_per_layer * sizes.hidden_size * norm[way]
-        + (sizes.query_width + sizes.kv_width) * rope[way]
-        + sizes.intermediate_size * activation[way]
-        for way in (0, 1)
+    operations = (
+        (sizes.norms_per_layer * sizes.hidden_size, norm),
+        (sizes.query_width + sizes.kv_width, rope),
+        (sizes.intermediate_size, activation),
     )
-    return forward, backward
+    forward = sum(features * traffic.forward for features, traffic in operations)
+    backward = sum(features * (traffic.backward + recompute.cheap * traffic.again) for features, traffic in operations)
+    return forward, backward + recompute.elementwise * forward
 
 
 def parameter_flops_per_token(sizes: ModelSizes) -> float:

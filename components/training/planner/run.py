@@ -8,7 +8,7 @@ from typing import Literal
 from components.platform.errors import SettingsError
 from components.training.parallel.layout import ParallelLayout
 from components.training.planner.sizes import ModelSizes
-from components.training.settings import PretrainSettings
+from components.training.settings import PretrainSettings, Recompute
 
 BYTES = {"bf16": 2, "fp32": 4}
 
@@ -19,7 +19,8 @@ class PlannedRun:
 
     Attributes:
         compiled: element-wise operations are fused (torch.compile on each block).
-        recompute: "full" keeps only the input of each decoder layer and runs it again in the backward pass.
+        recompute: what is made again in the backward pass. "selective": norms, what is gathered over the tensor group
+            and the MLP's activation; "full": each decoder layer, of which only the input is kept.
     """
 
     sizes: ModelSizes
@@ -29,7 +30,7 @@ class PlannedRun:
     global_batch_size: int
     train_iters: int
     dtype: Literal["bf16", "fp32"] = "bf16"
-    recompute: Literal["none", "full"] = "none"
+    recompute: Recompute = "none"
     compiled: bool = False
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ class SearchResult:
 
 
 def search_layouts(run: PlannedRun, gpus: int, hardware: Hardware) -> SearchResult:
-    """Try each TP × PP × DP = `gpus` with TP inside a node, each micro-batch size, without and with recomputation.
+    """Try each TP × PP × DP = `gpus` with TP inside a node, each micro-batch size, with each kind of recomputation.
 
     Model and global batch are those of `run`. The micro-batch sizes are those that divide a data-parallel rank's share
     of the global batch; where that is not whole, there is no layout. All train the same: only memory and time differ.

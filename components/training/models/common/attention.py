@@ -13,7 +13,6 @@ from components.training.models.common.config import ModelConfig, RopeConfig
 from components.training.models.common.documents import Documents
 from components.training.models.common.rotary import at_positions, rotary_table, rotate
 from components.training.parallel.layers import ColumnParallelLinear, RowParallelLinear
-from components.training.parallel.mappings import gather_from_sequence_region
 
 
 def rotary_attention(
@@ -61,13 +60,16 @@ def _band(length: int, window: int, device: torch.device) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Causal grouped-query attention (Ainslie et al. 2023); the heads are split over the group."""
+    """Causal grouped-query attention (Ainslie et al. 2023); the heads are split over the group.
+
+    Input [sequence, batch, hidden], whole on each rank; output [sequence / TP, batch, hidden].
+    """
 
     def __init__(
         self, config: ModelConfig, rope: RopeConfig, group: dist.ProcessGroup, window: int | None = None
     ) -> None:
         super().__init__()
-        self.head_dim, self.rope, self.window, self.group = config.head_dim, rope, window, group
+        self.head_dim, self.rope, self.window = config.head_dim, rope, window
         queries = config.num_attention_heads * config.head_dim
         keys = config.num_key_value_heads * config.head_dim
         self.q_proj = ColumnParallelLinear(config.hidden_size, queries, group)
@@ -76,7 +78,6 @@ class Attention(nn.Module):
         self.o_proj = RowParallelLinear(queries, config.hidden_size, group)
 
     def forward(self, x: Tensor, documents: Documents | None) -> Tensor:
-        x = gather_from_sequence_region(x, self.group)
         q, k, v = (self._heads(projection(x)) for projection in (self.q_proj, self.k_proj, self.v_proj))
         return self.o_proj(rotary_attention(q, k, v, self.rope, self.window, documents))
 

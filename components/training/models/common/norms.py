@@ -7,8 +7,12 @@ gradients: `sequence_parallel` marks those parameters, and the engine sums their
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
+
+from components.training.models.common.recompute import recomputed
+from components.training.parallel.mappings import gather_from_sequence_region
 
 
 class RMSNorm(nn.Module):
@@ -36,6 +40,15 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+def whole_sequence(norm: nn.Module, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """norm(x), gathered from the ranks' slices: [sequence / TP, batch, hidden] → [sequence, batch, hidden]."""
+    return recomputed(_normalise_and_gather, norm, x, group)
+
+
+def _normalise_and_gather(norm: nn.Module, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    return gather_from_sequence_region(norm(x), group)
 
 
 def _sequence_parallel_parameter(size: int) -> nn.Parameter:

@@ -16,11 +16,12 @@ from torch.nn import functional
 
 from components.training.models.common.attention import rotary_attention
 from components.training.models.common.documents import Documents
-from components.training.models.common.norms import LayerNorm
+from components.training.models.common.norms import LayerNorm, whole_sequence
 from components.training.models.common.plan import PlannedLayer, plan_decoder
+from components.training.models.common.recompute import recomputed
 from components.training.models.falcon.config import FalconConfig
 from components.training.parallel.layers import ColumnParallelLinear, sharded_parameter
-from components.training.parallel.mappings import gather_from_sequence_region, reduce_scatter_to_sequence_region
+from components.training.parallel.mappings import reduce_scatter_to_sequence_region
 
 
 class PartialSumLinear(nn.Module):
@@ -69,7 +70,7 @@ class MLP(nn.Module):
         self.dense_4h_to_h = PartialSumLinear(config.intermediate_size, config.hidden_size, group)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dense_4h_to_h(functional.gelu(self.dense_h_to_4h(x)))
+        return self.dense_4h_to_h(recomputed(functional.gelu, self.dense_h_to_4h(x)))
 
 
 class DecoderLayer(nn.Module):
@@ -88,10 +89,10 @@ class DecoderLayer(nn.Module):
 
     def forward(self, x: Tensor, documents: Documents | None = None) -> Tensor:
         if self.separate_norms:
-            for_attention = gather_from_sequence_region(self.ln_attn(x), self.group)
-            for_mlp = gather_from_sequence_region(self.ln_mlp(x), self.group)
+            for_attention = whole_sequence(self.ln_attn, x, self.group)
+            for_mlp = whole_sequence(self.ln_mlp, x, self.group)
         else:
-            for_attention = for_mlp = gather_from_sequence_region(self.input_layernorm(x), self.group)
+            for_attention = for_mlp = whole_sequence(self.input_layernorm, x, self.group)
         partial_sum = self.self_attention(for_attention, documents) + self.mlp(for_mlp)
         return x + reduce_scatter_to_sequence_region(partial_sum, self.group)
 
