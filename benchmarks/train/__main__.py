@@ -15,6 +15,7 @@ from benchmarks.train import table
 from benchmarks.train.cases import SMALL, TINY, Case, cpu_cases, gpu_cases
 from benchmarks.train.processes import CaseError, started
 from benchmarks.train.table import Result
+from components.training.flops import peak_flops
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "train.md"
@@ -98,7 +99,6 @@ def _in_turns(cases: Sequence[Case], rounds: int) -> list[Result]:
 
 def measure_gpu(cases: Sequence[Case], name: str, deadline: float) -> list[Result]:
     """One case after the other, as each may need the whole memory; a case that fails is a row that says so."""
-    from components.training.flops import peak_flops
 
     results = []
     for case in cases:

@@ -51,10 +51,6 @@ class Shape:
     def parameters(self) -> int:
         return self.layers * self.layer_parameters + 2 * self.vocabulary * self.hidden + self.hidden
 
-    def flops_per_token(self, sequence: int) -> tuple[float, float]:
-        """Of the weights (6 N), and of attention (12 · layers · hidden · sequence), as `components.training.flops`."""
-        return 6.0 * self.parameters, 12.0 * self.layers * self.hidden * sequence
-
     def with_layers_for(self, memory: int, tokens: int) -> Shape:
         """As many of its layers as one GPU of `memory` bytes can train on micro-batches of `tokens`."""
         fixed = 2 * self.vocabulary * self.hidden * BYTES_PER_PARAMETER + LOGIT_COPIES * 4 * tokens * self.vocabulary

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.train.cases import Case
 from benchmarks.train.processes import Step
+from components.training.flops import attention_flops, parameter_flops
 
 LIBRARIES = ("torch", "deepspeed", "transformers")
 NO_GPU = "No GPU was at hand: this part of the benchmark was not run, and there are no figures of it."
@@ -43,8 +44,10 @@ class Result:
 
     def mfu(self, with_attention: bool) -> float | None:
         """Model FLOPs utilisation; None where the peak is unknown."""
-        weights, attention = self.case.shape.flops_per_token(self.case.sequence)
-        flops = weights + attention if with_attention else weights
+        shape = self.case.shape
+        flops = parameter_flops(shape.parameters)
+        if with_attention:
+            flops += attention_flops(shape.layers, shape.hidden, self.case.sequence)
         return None if self.peak is None else self.tokens_per_second * flops / self.peak
 
 

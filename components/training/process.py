@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
+from components.training.flops import peak_flops
 from components.training.parallel.groups import ProcessGroups, make_groups
 from components.training.parallel.layout import ParallelLayout
 from components.training.settings import LayoutSettings
@@ -29,6 +30,12 @@ class Process:
     def is_main(self) -> bool:
         """Whether this rank speaks for all: it prints, and writes what is written once."""
         return self.layout.rank == 0
+
+    def peak_flops(self, dtype: str) -> float | None:
+        """FLOP/s of this rank's device at best; None where none is known: on a CPU, and in float32."""
+        if self.device.type != "cuda" or dtype != "bf16":
+            return None
+        return peak_flops(torch.cuda.get_device_name(self.device))
 
 
 def start_process(settings: LayoutSettings, timeout_minutes: float) -> Process:

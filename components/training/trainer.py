@@ -13,10 +13,11 @@ from components.training.batch import training_batches, validation_groups
 from components.training.checkpoint import Checkpoints, open_store
 from components.training.convert import export_model, load_weights
 from components.training.engine.engine import Engine, StepResult
-from components.training.flops import attention_flops, count_parameters, device_peak_flops, parameter_flops
+from components.training.flops import attention_flops, parameter_flops
 from components.training.job import CHECKPOINTS_FOLDER, METRICS_FILE, MODEL_FOLDER, SKIPPED_FILE, TrainingJob
 from components.training.metrics import TrainingLog, read_metrics
 from components.training.models import read_config
+from components.training.parameters import count_parameters
 from components.training.process import Process
 from components.training.schedule import learning_rate
 from components.training.signals import StopRequest
@@ -147,11 +148,12 @@ class Trainer:
     def _make_speedometer(self) -> Speedometer:
         settings, layout = self.settings, self.process.layout
         num_parameters = count_parameters(self.engine.parameters(), self.config, self.process)
-        peak = device_peak_flops(self.process.device, settings.dtype)
+        attention_width = self.config.num_attention_heads * self.config.head_dim
+        peak = self.process.peak_flops(settings.dtype)
         return Speedometer(
             sequence_length=settings.sequence_length,
             parameter_flops=parameter_flops(num_parameters),
-            attention_flops=attention_flops(self.config, settings.sequence_length),
+            attention_flops=attention_flops(self.config.num_hidden_layers, attention_width, settings.sequence_length),
             peak_flops=None if peak is None else peak * layout.world_size,
         )
 

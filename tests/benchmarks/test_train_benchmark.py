@@ -30,7 +30,6 @@ def test_sizes_are_those_of_the_model(shape) -> None:
     for sizes in tensor_shapes(config).values():
         parameters += sizes[0] * (sizes[1] if len(sizes) == 2 else 1)
     assert shape.parameters == parameters
-    assert shape.flops_per_token(512) == (parameter_flops(parameters), attention_flops(config, 512))
 
 
 def test_names_say_the_size() -> None:
@@ -67,7 +66,7 @@ def test_gpu_table_compares_with_hugging_face_and_says_what_is_missing() -> None
     peak = 989e12
     rows = cells(table.gpu_table([Result(ours, steps(1, 2, 9), peak), Result(peer, steps(4, 4, 4), peak), out]))[2:]
     assert rows[0][3:5] == [f"{ours.tokens / 2:,.0f}", "2.00 ×"]
-    weights, attention = ours.shape.flops_per_token(4096)
+    weights, attention = parameter_flops(ours.shape.parameters), attention_flops(ours.shape.layers, 4096, 4096)
     assert rows[0][5] == f"{ours.tokens / 2 * (weights + attention) / peak:.1%}"
     assert rows[0][6] == f"{ours.tokens / 2 * weights / peak:.1%}"
     assert rows[0][7] == "5.0"

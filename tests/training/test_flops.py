@@ -10,9 +10,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from components.training.base import tensor_shapes, write_new_model
-from components.training.flops import attention_flops, device_peak_flops, parameter_flops, peak_flops
+from components.training.flops import attention_flops, parameter_flops, peak_flops
 from components.training.models.common.config import RopeConfig
 from components.training.models.llama.config import LlamaConfig
+from components.training.parallel.layout import ParallelLayout
+from components.training.planner.hardware import load_hardware
+from components.training.process import Process
 from components.training.watching import Speedometer
 from tests.training.ranks import run_ranks
 from tests.training.tiny import TINY, tiny_settings
@@ -44,13 +47,18 @@ def test_meditron_70b_has_its_published_utilisation() -> None:
     meter = Speedometer(
         sequence_length=40_200,
         parameter_flops=parameter_flops(parameters(config)),
-        attention_flops=attention_flops(config, 4096),
+        attention_flops=attention_flops(80, 8192, 4096),
         peak_flops=peak,
     )
     figures = meter.figures(seconds=1.0, samples=1)
     assert figures["mfu_6n"] == pytest.approx(0.423, rel=0.02)  # N is 68.98 billion; the paper seems to say 70
     # 12 · 80 layers · 8192 · 4096 tokens over 6 · 68.98e9
     assert figures["mfu"] / figures["mfu_6n"] == pytest.approx(1 + 32.2 / 413.9, rel=1e-3)
+
+
+def test_flops_of_llama_2_7b_by_hand() -> None:
+    assert parameter_flops(6_738_415_616) == 40_430_493_696
+    assert attention_flops(32, 4096, 2048) == 3_221_225_472
 
 
 def test_flops_are_those_that_happen() -> None:
@@ -73,7 +81,7 @@ def test_flops_are_those_that_happen() -> None:
     with FlopCounterMode(display=False) as counter:
         model(torch.randint(config.vocab_size, (1, sequence))).logits.sum().backward()
     table_and_norms = config.vocab_size * 64 + 5 * 64
-    expected = parameter_flops(parameters(config) - table_and_norms) + attention_flops(config, sequence)
+    expected = parameter_flops(parameters(config) - table_and_norms) + attention_flops(2, 64, sequence)
     assert counter.get_total_flops() / sequence == pytest.approx(expected, rel=1e-3)
 
 
@@ -91,8 +99,15 @@ def test_peaks_go_by_name(name: str, peak: float | None) -> None:
     assert peak_flops(name) == peak
 
 
+@pytest.mark.parametrize("name", ["a100-40gb", "a100-80gb", "h100", "h200"])
+def test_the_planner_knows_the_same_peaks(name: str) -> None:
+    hardware = load_hardware(name)
+    assert hardware.peak_flops("bf16") == peak_flops(hardware.label)
+
+
 def test_no_peak_no_utilisation() -> None:
-    assert device_peak_flops(torch.device("cpu"), "bf16") is None
+    process = Process(ParallelLayout(1, 1, 1), groups=None, device=torch.device("cpu"))
+    assert process.peak_flops("bf16") is None
     figures = Speedometer(sequence_length=100, parameter_flops=1.0, attention_flops=1.0, peak_flops=None).figures(
         2.0, samples=1
     )
@@ -102,8 +117,8 @@ def test_no_peak_no_utilisation() -> None:
 def count(folder: Path, layout: tuple[int, int, int], expected: int) -> None:
     """Runs on each rank."""
     from components.training.engine.engine import Engine
-    from components.training.flops import count_parameters
     from components.training.models import read_config
+    from components.training.parameters import count_parameters
     from components.training.process import start_process
 
     settings = tiny_settings(layout)

@@ -12,9 +12,7 @@ from components.training.parallel.layout import ParallelLayout
 from components.training.planner.communication import data_seconds, pipeline_seconds, stage_traffic
 from components.training.planner.compute import (
     RECOMPUTE,
-    attention_flops_per_token,
     layer_traffic,
-    parameter_flops_per_token,
 )
 from components.training.planner.energy import EnergyAssumptions
 from components.training.planner.hardware import DEFAULT_HARDWARE, hardware_of_label, load_hardware
@@ -83,13 +81,6 @@ def test_recomputation_trades_time_for_memory() -> None:
     assert full.memories[0].activations < none.memories[0].activations / 10
     # 8 FLOPs per parameter and token for 6, in all but the head
     assert full.time.compute / none.time.compute == pytest.approx(4 / 3, rel=0.05)
-
-
-def test_model_flops() -> None:
-    """PaLM's formula, by hand for Llama-2-7B at 2048."""
-    sizes = published_sizes("llama-2-7b")
-    assert parameter_flops_per_token(sizes) == 6 * 6_738_415_616
-    assert attention_flops_per_token(sizes, 2048) == 12 * 32 * 4096 * 2048
 
 
 def test_time_of_equal_stages_has_the_bubble_of_1f1b() -> None:

@@ -136,19 +136,6 @@ def layer_traffic(sizes: ModelSizes, compiled: bool, recompute: Recompute) -> tu
     return forward, backward + recompute.elementwise * forward
 
 
-def parameter_flops_per_token(sizes: ModelSizes) -> float:
-    """6 N: what published MFU figures count; N is all parameters."""
-    return 6.0 * sizes.parameters
-
-
-def attention_flops_per_token(sizes: ModelSizes, sequence_length: int) -> float:
-    """12 · layers · heads · head_dim · sequence_length (Chowdhery et al. 2022, appendix B).
-
-    As in the published figures, the causal mask doesn't halve it.
-    """
-    return 12.0 * sizes.num_layers * sizes.query_width * sequence_length
-
-
 def accumulation_seconds(parameters: int, hardware: Hardware) -> float:
     """Seconds per micro-batch to add the gradients of a GPU's parameters to their sum."""
     return parameters * ACCUMULATION_TRAFFIC / hardware.achieved_memory_bandwidth

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from components.training.flops import attention_flops, parameter_flops
 from components.training.planner.communication import (
     StageTraffic,
     data_seconds,
@@ -15,9 +16,7 @@ from components.training.planner.compute import (
     RECOMPUTE,
     Workload,
     accumulation_seconds,
-    attention_flops_per_token,
     optimizer_seconds,
-    parameter_flops_per_token,
 )
 from components.training.planner.energy import EnergyAssumptions, kilograms_co2, kilowatt_hours
 from components.training.planner.hardware import Hardware
@@ -81,9 +80,10 @@ class Plan:
 
     def mfu(self, with_attention: bool) -> float:
         """Model FLOPs utilisation, by 6 N alone or with the FLOPs of attention."""
-        flops = parameter_flops_per_token(self.run.sizes)
+        sizes = self.run.sizes
+        flops = parameter_flops(sizes.parameters)
         if with_attention:
-            flops += attention_flops_per_token(self.run.sizes, self.run.sequence_length)
+            flops += attention_flops(sizes.num_layers, sizes.query_width, self.run.sequence_length)
         peak = self.hardware.peak_flops(self.run.dtype) * self.run.layout.world_size
         return flops * self.tokens_per_second / peak
 
