@@ -36,16 +36,24 @@ def write_numbers(job: VerificationJob, process: Process) -> None:
     if writes and layout.is_last_stage:
         first_sample = logits[:, 0, : config.vocab_size].float().contiguous().cpu()
         save_file({"loss": torch.tensor([loss]), "logits": first_sample}, job.output / LOSS_FILE)
+    gradients = whole_gradients(engine, config, process)
+    if writes:
+        save_file(gradients, job.output / f"gradients-{layout.pipeline_rank:03}.safetensors")
 
+
+def whole_gradients(engine: Engine, config: ModelConfig, process: Process) -> dict[str, torch.Tensor]:
+    """After the first step: this stage's gradients, put together over its tensor group; all its ranks must call it.
+
+    Empty on the ranks that are not the first of their tensor group.
+    """
     split = {name: getattr(parameter, "partition_dim", None) for name, parameter in engine.parameters().items()}
     whole = {}
     for name, own in engine.first_gradients():
         gradient = gather_slices(own, split[name], process)
-        if writes:
+        if gradient is not None:
             rows = config.vocab_size if name in config.weight_names.vocabulary else len(gradient)
             whole[name] = gradient[:rows].contiguous().cpu()
-    if writes:
-        save_file(whole, job.output / f"gradients-{layout.pipeline_rank:03}.safetensors")
+    return whole
 
 
 def _own_batches(job: VerificationJob, process: Process, config: ModelConfig) -> list[MicroBatch]:
