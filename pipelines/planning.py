@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.platform import storage
 from components.platform.errors import InputError, SettingsError
+from components.training.models import config_from_hf
 from components.training.parallel.layout import ParallelLayout
 from components.training.planner.energy import EnergyAssumptions
 from components.training.planner.hardware import hardware_of_label, load_hardware
@@ -79,7 +80,7 @@ def _read_sizes(path: Path) -> ModelSizes:
         raise InputError(f"{path}: {error.strerror}; expected a Hugging Face config.json") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
-    return ModelSizes.from_hf(record, str(path))
+    return ModelSizes.of(config_from_hf(record, str(path)))
 
 
 def _new_model(recipe: Recipe) -> ModelSizes:
@@ -87,16 +88,7 @@ def _new_model(recipe: Recipe) -> ModelSizes:
     new, tokenizer = recipe.pretrain.base.new, recipe.corpus.tokenizer.train
     if tokenizer is None:
         raise InputError("the size of an existing tokenizer is not known here; give the model's --model-config")
-    return ModelSizes(
-        hidden_size=new.hidden_size,
-        num_layers=new.num_hidden_layers,
-        num_heads=new.num_attention_heads,
-        num_kv_heads=new.num_key_value_heads,
-        head_dim=new.hidden_size // new.num_attention_heads,
-        intermediate_size=new.intermediate_size,
-        vocab_size=tokenizer.vocab_size,
-        max_positions=new.max_position_embeddings,
-    )
+    return ModelSizes.of(new.config(tokenizer.vocab_size))
 
 
 def _hardware_of(recipe: Recipe) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from components.training.models.common.config import LayerTraits
 from components.training.parallel.layout import ParallelLayout
 from components.training.planner.compute import RECOMPUTE, Recompute, Workload
 from components.training.planner.energy import EnergyAssumptions, kilograms_co2, kilowatt_hours
@@ -29,7 +30,7 @@ def mpt(hidden_size: int, num_layers: int) -> ModelSizes:
     heads = hidden_size // 128
     return ModelSizes(
         hidden_size, num_layers, heads, heads, 128, 4 * hidden_size, 50432, 65536,
-        gated_mlp=False, tied_embeddings=True, norm="layer",
+        LayerTraits(gated_mlp=False, norm="layer"), tied_embeddings=True,
     )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from components.training.models import read_config
+from components.training.models.common.config import LayerTraits
 from components.training.planner.activations import micro_batch_bytes
 from components.training.planner.communication import stage_traffic
 from components.training.planner.memory import stage_memory
@@ -114,7 +116,7 @@ def measured_and_planned(
     settings = tiny_settings(layout, global_batch_size=2 * layout[2], **changes)
     run_ranks(settings.layout.world_size, measure, folder, settings, result)
     run = PlannedRun(
-        sizes=ModelSizes.from_hf(json.loads((folder / "config.json").read_text()), "config.json"),
+        sizes=ModelSizes.of(read_config(folder)),
         layout=settings.layout.for_rank(0),
         sequence_length=settings.sequence_length,
         micro_batch_size=settings.micro_batch_size,
@@ -168,7 +170,7 @@ def test_layers_are_cut_as_deepspeed_cuts_them() -> None:
     from deepspeed.runtime.utils import partition_balanced
 
     for layers, count in ((4, 3), (32, 5), (80, 7), (80, 8), (10, 4)):
-        sizes = ModelSizes(8, layers, 2, 2, 4, 16, 64, 64)
+        sizes = ModelSizes(8, layers, 2, 2, 4, 16, 64, 64, LayerTraits())
         layout = tiny_settings((1, count, 1)).layout.for_rank(0)
         run = PlannedRun(sizes, layout, 32, 2, 8, 1)
         cut = partition_balanced([0] + [1] * layers + [0, 0], count)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from components.platform.errors import InputError, SettingsError
+from components.training.models import config_from_hf
 from components.training.parallel.layout import ParallelLayout
 from components.training.planner.communication import data_seconds, pipeline_seconds, stage_traffic
 from components.training.planner.compute import (
@@ -180,9 +181,9 @@ def test_unknown_models_are_refused() -> None:
     with pytest.raises(InputError, match="sizes of 'gpt-2' are not known .* --model-config .*llama-2-7b"):
         published_sizes("gpt-2")
     with pytest.raises(InputError, match="here: model_type is 'gpt2'"):
-        ModelSizes.from_hf({"model_type": "gpt2"}, "here")
-    with pytest.raises(InputError, match="here: the key 'hidden_size' is missing"):
-        ModelSizes.from_hf({"model_type": "llama"}, "here")
+        config_from_hf({"model_type": "gpt2"}, "here")
+    with pytest.raises(InputError, match="here: the key 'num_attention_heads' is missing"):
+        config_from_hf({"model_type": "llama"}, "here")
 
 
 @pytest.mark.parametrize("recompute", ["none", "selective"])
@@ -207,7 +208,7 @@ def test_element_wise_traffic_is_what_the_modules_move(family: str, recompute: s
         measured = _traffic(layer.module(*layer.arguments), config.hidden_size, RUN_LAYER[recompute])
     finally:
         dist.destroy_process_group()
-    planned = layer_traffic(ModelSizes.from_hf(record, "here"), compiled=False, recompute=RECOMPUTE[recompute])
+    planned = layer_traffic(ModelSizes.of(config), compiled=False, recompute=RECOMPUTE[recompute])
     print(family, measured, planned)
     assert measured[0] == pytest.approx(planned[0], rel=0.1)
     assert measured[1] == pytest.approx(planned[1], rel=0.1)

@@ -5,7 +5,9 @@ To add a family: a configuration with the methods of `ModelConfig`, its modules,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from components.platform.errors import InputError
 from components.training.models.common.config import ModelConfig, read_record
@@ -22,7 +24,15 @@ def read_config(folder: Path) -> ModelConfig:
     Raises:
         InputError: no `config.json`, an unknown family, or a feature that is not supported.
     """
-    record, origin = read_record(folder), str(folder / "config.json")
+    return config_from_hf(read_record(folder), str(folder / "config.json"))
+
+
+def config_from_hf(record: Mapping[str, Any], origin: str) -> ModelConfig:
+    """The content of a `config.json` as the configuration of its family; `origin` is where it came from, for messages.
+
+    Raises:
+        InputError: an unknown family, or a feature that is not supported.
+    """
     family = FAMILIES.get(record.get("model_type"))
     if family is None:
         supported = ", ".join(FAMILIES)

@@ -25,8 +25,8 @@ def _layer_bytes_per_token(run: PlannedRun) -> float:
     if run.recompute == "full":  # its input
         return element * sizes.hidden_size / tensor
     if run.recompute == "selective":  # the norms' inputs, one where both norms read the same, and the activation's
-        norm_inputs = sizes.norms_per_layer if sizes.norm == "rms" else 1
-        activation_inputs = (2 if sizes.gated_mlp else 1) * sizes.intermediate_size
+        norm_inputs = sizes.layer.norms if sizes.layer.norm == "rms" else 1
+        activation_inputs = (2 if sizes.layer.gated_mlp else 1) * sizes.intermediate_size
         cheap = element * (norm_inputs * sizes.hidden_size + activation_inputs) / tensor
         return cheap + _attention_bytes(run)
     return _norm_bytes(run) + _attention_bytes(run) + _activation_bytes(run)
@@ -35,18 +35,18 @@ def _layer_bytes_per_token(run: PlannedRun) -> float:
 def _norm_bytes(run: PlannedRun) -> float:
     """Of a layer's norms, per token, and of what is gathered after them."""
     sizes, tensor, element = run.sizes, run.layout.tensor_parallel_size, run.element_bytes
-    if sizes.norm == "rms":  # its input in float32, and the normalised input before the weight is applied
-        norms = sizes.norms_per_layer * (FP32_BYTES + element) * sizes.hidden_size / tensor
+    if sizes.layer.norm == "rms":  # its input in float32, and the normalised input before the weight is applied
+        norms = sizes.layer.norms * (FP32_BYTES + element) * sizes.hidden_size / tensor
     else:  # its input only, which both norms of a layer share
         norms = element * sizes.hidden_size / tensor
-    return norms + sizes.gathers_per_layer * element * sizes.hidden_size
+    return norms + sizes.layer.gathers * element * sizes.hidden_size
 
 
 def _attention_bytes(run: PlannedRun) -> float:
     sizes, tensor, element = run.sizes, run.layout.tensor_parallel_size, run.element_bytes
     # rotated queries and keys, values, the result; of one matrix, its other outputs live as long as the values
     attention = element * (2 * sizes.query_width + 2 * sizes.kv_width) / tensor
-    if sizes.fused_qkv:
+    if sizes.layer.fused_qkv:
         attention += element * (sizes.query_width + sizes.kv_width) / tensor
     log_sum_exp = FP32_BYTES * sizes.num_heads / tensor
     return attention + log_sum_exp
@@ -55,7 +55,7 @@ def _attention_bytes(run: PlannedRun) -> float:
 def _activation_bytes(run: PlannedRun) -> float:
     """SwiGLU: gate, silu(gate), up and their product; GELU: its input and its output."""
     sizes = run.sizes
-    features = (4 if sizes.gated_mlp else 2) * sizes.intermediate_size
+    features = (4 if sizes.layer.gated_mlp else 2) * sizes.intermediate_size
     return run.element_bytes * features / run.layout.tensor_parallel_size
 
 
@@ -73,7 +73,7 @@ def micro_batch_bytes(run: PlannedRun, stage: Stage) -> float:
 def _head_bytes_per_token(run: PlannedRun) -> float:
     """The final norm, the gathered input of the head, the logits, and their softmax in float32."""
     sizes, tensor, element = run.sizes, run.layout.tensor_parallel_size, run.element_bytes
-    norm = (FP32_BYTES + element if sizes.norm == "rms" else element) * sizes.hidden_size / tensor
+    norm = (FP32_BYTES + element if sizes.layer.norm == "rms" else element) * sizes.hidden_size / tensor
     vocabulary = (element + FP32_BYTES) * run.padded_vocab_size / tensor
     return norm + element * sizes.hidden_size + vocabulary
 

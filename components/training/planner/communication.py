@@ -62,10 +62,10 @@ def collectives_per_micro_batch(run: PlannedRun, stage: Stage) -> tuple[int, int
     """
     if run.layout.tensor_parallel_size == 1:
         return 0, 0
-    both_ways = stage.layers * (run.sizes.gathers_per_layer + run.sizes.scatters_per_layer)
+    both_ways = stage.layers * (run.sizes.layer.gathers + run.sizes.layer.scatters)
     both_ways += stage.is_first + stage.is_last
-    gathers = run.sizes.gathers_per_layer if run.recompute != "none" else 0
-    scatters = run.sizes.scatters_per_layer - 1 if run.recompute == "full" else 0
+    gathers = run.sizes.layer.gathers if run.recompute != "none" else 0
+    scatters = run.sizes.layer.scatters - 1 if run.recompute == "full" else 0
     return both_ways + stage.layers * gathers, both_ways + stage.layers * scatters
 
 

@@ -117,17 +117,17 @@ def layer_attention_flops(sizes: ModelSizes, sequence_length: int) -> float:
 
 def layer_traffic(sizes: ModelSizes, compiled: bool, recompute: Recompute) -> tuple[float, float]:
     """Bytes per token that the element-wise operations of a decoder layer move in bfloat16: (forward, backward)."""
-    if sizes.norm == "rms":
+    if sizes.layer.norm == "rms":
         norm = RMS_NORM_FUSED if compiled else RMS_NORM_EAGER
     else:
         norm = LAYER_NORM_FUSED if compiled else LAYER_NORM_EAGER
-    if sizes.gated_mlp:
+    if sizes.layer.gated_mlp:
         activation = SWIGLU_FUSED if compiled else SWIGLU_EAGER
     else:
         activation = GELU_FUSED if compiled else GELU_EAGER
     rope = ROPE_FUSED if compiled else ROPE_EAGER
     operations = (
-        (sizes.norms_per_layer * sizes.hidden_size, norm),
+        (sizes.layer.norms * sizes.hidden_size, norm),
         (sizes.query_width + sizes.kv_width, rope),
         (sizes.intermediate_size, activation),
     )

@@ -53,7 +53,7 @@ def cut_stages(run: PlannedRun) -> list[Stage]:
 def _parameters(run: PlannedRun, layers: int, is_first: bool, is_last: bool) -> int:
     sizes, tensor = run.sizes, run.layout.tensor_parallel_size
     table = run.padded_vocab_size * sizes.hidden_size // tensor
-    parameters = layers * (sizes.layer_matrix_parameters // tensor + sizes.norms_per_layer * sizes.norm_parameters)
+    parameters = layers * (sizes.layer_matrix_parameters // tensor + sizes.layer.norms * sizes.norm_parameters)
     if is_first:
         parameters += table
     if is_last:

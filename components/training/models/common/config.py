@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from components.platform.errors import InputError
 from components.training.parallel.layout import ParallelLayout
@@ -60,10 +60,30 @@ class WeightNames:
         return frozenset({f"{self.embedding}weight", f"{self.head}weight"})
 
 
+@dataclass(frozen=True)
+class LayerTraits:
+    """How a family builds its decoder layer, as far as sizes, memory and communication depend on it.
+
+    Attributes:
+        gated_mlp: three matrices and a product (SwiGLU), not two.
+        fused_qkv: one matrix makes queries, keys and values.
+        norm: "rms" (a weight) or "layer" (a weight and a bias).
+        norms: how many there are.
+        gathers, scatters: all-gathers and reduce-scatters over the tensor group in a forward pass; two each, or fewer
+            where attention and MLP stand side by side.
+    """
+
+    gated_mlp: bool = True
+    fused_qkv: bool = False
+    norm: Literal["rms", "layer"] = "rms"
+    norms: int = 2
+    gathers: int = 2
+    scatters: int = 2
+
+
 class ModelConfig(Protocol):
     """What engine, conversion and stages know of a model, whatever its family."""
 
-    mlp_matrices: ClassVar[int]
     weight_names: ClassVar[WeightNames]
     vocab_size: int
     hidden_size: int
@@ -74,6 +94,10 @@ class ModelConfig(Protocol):
     head_dim: int
     max_position_embeddings: int
     tie_word_embeddings: bool
+
+    @property
+    def layer_traits(self) -> LayerTraits:
+        """How its decoder layers are built."""
 
     @classmethod
     def from_hf(cls, record: Mapping[str, Any], origin: str) -> Self:
@@ -136,7 +160,8 @@ def rope_config(record: Mapping[str, Any], origin: str) -> RopeConfig:
 def layer_matrix_parameters(config: ModelConfig) -> int:
     """Parameters in the matrices of one decoder layer, over all ranks."""
     attention = 2 * config.head_dim * (config.num_attention_heads + config.num_key_value_heads)
-    return config.hidden_size * (attention + config.mlp_matrices * config.intermediate_size)
+    mlp_matrices = 3 if config.layer_traits.gated_mlp else 2
+    return config.hidden_size * (attention + mlp_matrices * config.intermediate_size)
 
 
 def layout_problems(config: ModelConfig, layout: ParallelLayout, sequence_length: int) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.platform.errors import InputError
 from components.training.models.common.config import (
+    LayerTraits,
     RopeConfig,
     WeightNames,
     refuse_unless,
@@ -33,7 +34,6 @@ class FalconConfig:
         layer_norm_epsilon: added to the variance.
     """
 
-    mlp_matrices: ClassVar[int] = 2
     weight_names: ClassVar[WeightNames] = WeightNames(
         embedding="transformer.word_embeddings.",
         decoder_layer="transformer.h.{}.",
@@ -90,6 +90,12 @@ class FalconConfig:
     @property
     def head_dim(self) -> int:
         return self.hidden_size // self.num_attention_heads
+
+    @property
+    def layer_traits(self) -> LayerTraits:
+        """Attention and MLP stand side by side (Almazrouei et al. 2023)."""
+        branches = 2 if self.separate_norms else 1
+        return LayerTraits(gated_mlp=False, fused_qkv=True, norm="layer", norms=branches, gathers=branches, scatters=1)
 
     def with_vocab_size(self, vocab_size: int) -> FalconConfig:
         return replace(self, vocab_size=vocab_size)

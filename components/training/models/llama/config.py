@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.training.models.common.config import (
+    LayerTraits,
     RopeConfig,
     WeightNames,
     refuse_unless,
@@ -26,7 +27,7 @@ SUPPORTED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "
 class LlamaConfig:
     """Sizes of a Llama model, under their Hugging Face names."""
 
-    mlp_matrices: ClassVar[int] = 3
+    layer_traits: ClassVar[LayerTraits] = LayerTraits()
     weight_names: ClassVar[WeightNames] = WeightNames(
         embedding="model.embed_tokens.", decoder_layer="model.layers.{}.", final_norm="model.norm.", head="lm_head."
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.training.models.common.config import (
+    LayerTraits,
     RopeConfig,
     WeightNames,
     refuse_unless,
@@ -29,7 +30,7 @@ class MistralConfig:
     `sliding_window` is how many keys a query sees, its own position included; None: all that came before.
     """
 
-    mlp_matrices: ClassVar[int] = 3
+    layer_traits: ClassVar[LayerTraits] = LayerTraits()
     weight_names: ClassVar[WeightNames] = WeightNames(
         embedding="model.embed_tokens.", decoder_layer="model.layers.{}.", final_norm="model.norm.", head="lm_head."
     )
