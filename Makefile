@@ -17,7 +17,7 @@ demo: $(VENV)/.ready
 	$(BIN)/meditron run --recipe laptop
 
 test: $(VENV)/.ready
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
