@@ -24,6 +24,12 @@ def messages(question: Question, benchmark: Benchmark, style: PromptStyle) -> li
     return [{"role": "question", "content": f"{benchmark.instruction}\n{body}"}]
 
 
+def answered(question: Question, benchmark: Benchmark, style: PromptStyle) -> list[Message]:
+    """The conversation with its right answer, as a model is trained on it."""
+    answer = {"role": "answer", "content": answer_text(question, benchmark, style)}
+    return [*messages(question, benchmark, style), answer]
+
+
 def question_text(question: Question, benchmark: Benchmark, style: PromptStyle) -> str:
     """Context, question and options as one text."""
     parts = [f"Context: {question.context}"] if question.context else []

@@ -12,7 +12,7 @@ from components.platform.context import PlatformSettings
 from components.platform.data import SourceFile, resolve
 from components.platform.errors import InputError
 from components.platform.questions.benchmark import Benchmark, load_benchmark
-from components.platform.questions.prompt import PromptStyle, answer_text, messages
+from components.platform.questions.prompt import PromptStyle, answered
 from components.platform.questions.question import Question
 from components.platform.questions.readers import read_questions
 from components.platform.questions.sampling import sample
@@ -44,8 +44,7 @@ class QuestionConversation:
         return self.benchmark.name
 
     def messages(self) -> list[Message]:
-        answer = answer_text(self.question, self.benchmark, self.style)
-        return [*messages(self.question, self.benchmark, self.style), {"role": "answer", "content": answer}]
+        return answered(self.question, self.benchmark, self.style)
 
     def shortened(self, length: Callable[[list[Message]], int], limit: int) -> QuestionConversation | None:
         """Only context is given up: a question without its beginning would teach guessing."""
