@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.platform.errors import InputError, SettingsError
 from components.platform.manifest import Manifest
-from components.quantization.settings import QuantizationSettings
+from components.quantization.settings import ModelSettings
+from components.quantization.shares import even_shares
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
 
-def draw_samples(
-    settings: QuantizationSettings, corpus: Manifest, split: str, wanted: int, tokenizer: PreTrainedTokenizerBase
+def draw_documents(
+    settings: ModelSettings, corpus: Manifest, split: str, wanted: int, tokenizer: PreTrainedTokenizerBase
 ) -> list[torch.Tensor]:
     """The first tokens of `wanted` documents of `split` ("train" or "validation").
 
@@ -26,10 +26,12 @@ def draw_samples(
 
     Raises:
         SettingsError: a group of `settings.groups` is not in the corpus.
-        InputError: the groups have too few documents.
+        InputError: the groups have too few documents, or one has no text.
     """
     files = {group: _fetch(corpus, split, group) for group in settings.groups}
-    shares = _even_shares({group: _count(path) for group, path in files.items()}, wanted, split)
+    available = {group: _count(path) for group, path in files.items()}
+    key = "calibration_documents" if split == "train" else "validation_documents"
+    shares = even_shares(available, wanted, key, f"{split} documents")
     samples = []
     for group, path in files.items():
         texts = _draw_texts(path, shares[group], random.Random(f"{settings.seed} {split} {group}"))
@@ -49,22 +51,6 @@ def _fetch(corpus: Manifest, split: str, group: str) -> Path:
             f"it has {', '.join(known) or 'no documents'}"
         )
     return corpus.fetch(name)
-
-
-def _even_shares(available: Mapping[str, int], wanted: int, split: str) -> dict[str, int]:
-    """Documents per group: as even as the groups' sizes allow."""
-    if sum(available.values()) < wanted:
-        counts = ", ".join(f"{group} {count}" for group, count in available.items())
-        key = "calibration_documents" if split == "train" else "validation_documents"
-        raise InputError(
-            f"quantization.{key}: {wanted} documents wanted, but the corpus has {sum(available.values())} "
-            f"({split}: {counts}); lower it or name more groups"
-        )
-    shares = dict.fromkeys(available, 0)
-    for _ in range(wanted):
-        smallest = min((group for group in shares if shares[group] < available[group]), key=shares.__getitem__)
-        shares[smallest] += 1
-    return shares
 
 
 def _count(path: Path) -> int:

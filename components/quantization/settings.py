@@ -1,20 +1,45 @@
-"""Settings of the quantization stage, and the check that they fit the model."""
+"""Settings of the quantization stage."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from components.platform.errors import InputError, SettingsError
+from components.platform.questions.benchmark import BenchmarkNames, load_benchmark
+from components.platform.questions.prompt import PromptStyle
 from components.platform.settings import Settings
 
+SPLIT = "train"
+"""The split of a benchmark that calibrates; what is scored is never seen."""
 
-class QuantizationSettings(Settings):
-    """AWQ (Lin et al., 2023, arXiv 2306.00978) with 4-bit asymmetric weights and 16-bit activations."""
+Format = Literal["compressed-tensors", "gemm"]
+
+
+class Gate(Settings):
+    """How far the quantized model may be from the original; beyond that the stage fails."""
+
+    max_kl_per_token: NonNegativeFloat = Field(default=0.1, description="KL divergence from the original, nats")
+    min_top1_agreement: float = Field(
+        default=0.9, ge=0, le=1, description="share of positions where both find the same token likeliest"
+    )
+    max_perplexity_increase: NonNegativeFloat = Field(
+        default=0.05, description="as a share of the original's (AWQ, table 4: 0.024 to 0.027 for Llama-2 at 4 bits)"
+    )
+
+
+class ModelSettings(Settings):
+    """AWQ (Lin et al., 2023, arXiv 2306.00978) with 4-bit asymmetric weights and 16-bit activations.
+
+    All that decides what the quantized model is, and what is measured of it.
+    """
 
     group_size: PositiveInt = Field(
         default=128, description="neighbouring input weights that share a scale and a zero point (AWQ, section 5.1)"
+    )
+    formats: tuple[Format, ...] = Field(
+        default=("compressed-tensors", "gemm"),
+        description="compressed-tensors: transformers and vLLM; gemm: AutoAWQ's, as the published meditron-70B-AWQ",
     )
     groups: tuple[str, ...] = Field(
         default=("guidelines", "papers", "abstracts"),
@@ -24,42 +49,55 @@ class QuantizationSettings(Settings):
     calibration_documents: PositiveInt = Field(
         default=128, description="training documents that show AWQ which channels matter"
     )
+    calibration_conversations: NonNegativeInt = Field(
+        default=32, description="conversations, as in fine-tuning, that show it too"
+    )
+    benchmarks: BenchmarkNames = Field(
+        default=("pubmedqa", "medqa-4-option"),
+        description="benchmarks whose training questions become conversations, evenly",
+    )
+    prompt_style: PromptStyle = Field(
+        default="paper", description="as in fine-tuning: paper (instruction as system message) or code"
+    )
     validation_documents: PositiveInt = Field(
         default=64, description="validation documents on which fidelity to the unquantized model is measured"
     )
     sequence_length: int = Field(default=512, ge=2, description="tokens used of each document, at most")
-    seed: int = Field(default=0, description="which documents are drawn")
+    seed: int = Field(default=0, description="which documents and questions are drawn")
+
+    @field_validator("formats")
+    @classmethod
+    def _include_what_later_stages_load(cls, formats: tuple[Format, ...]) -> tuple[Format, ...]:
+        if "compressed-tensors" not in formats:
+            raise ValueError("compressed-tensors is missing: evaluation loads it, and the other is made from it")
+        return formats
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _have_questions_for_training(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            benchmark = load_benchmark(name)
+            if SPLIT not in benchmark.splits or benchmark.evaluation_split == SPLIT:
+                raise ValueError(f"{name} has no {SPLIT} split apart from what it is scored on")
+        return names
+
+    @model_validator(mode="after")
+    def _conversations_have_a_source(self) -> ModelSettings:
+        if self.calibration_conversations and not self.benchmarks:
+            raise ValueError("calibration_conversations are wanted, but no benchmarks are named")
+        return self
+
+    def source_patterns(self) -> list[str]:
+        """Names or globs, below the data root, of all files that are read."""
+        names = self.benchmarks if self.calibration_conversations else ()
+        return [pattern for name in names for pattern in load_benchmark(name).patterns(SPLIT)]
 
 
-def check_model(settings: QuantizationSettings, folder: Path) -> None:
-    """See from its config alone whether a Hugging Face model can be quantized as the settings say.
+class QuantizationSettings(ModelSettings):
+    """Settings of the quantization stage."""
 
-    Raises:
-        InputError: the folder holds no model, or one that is quantized already.
-        SettingsError: `group_size` or `sequence_length` doesn't fit the model.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    gate: Gate = Gate()
 
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder / 'config.json'}: missing; expected a Hugging Face model folder")
-    config = AutoConfig.from_pretrained(folder)
-    if getattr(config, "quantization_config", None) is not None:
-        raise InputError(f"{folder / 'config.json'}: the model is quantized already; give the stage the original")
-    if settings.sequence_length > config.max_position_embeddings:
-        raise SettingsError(
-            f"quantization.sequence_length: {settings.sequence_length} is more than the model's "
-            f"{config.max_position_embeddings} positions; lower it"
-        )
-    with torch.device("meta"):  # shapes without weights
-        model = AutoModelForCausalLM.from_config(config)
-    head = model.get_output_embeddings()
-    widths = {m.in_features for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head}
-    misfits = sorted(width for width in widths if width % settings.group_size)
-    if misfits:
-        fitting = [size for size in (32, 64, 128) if not any(width % size for width in widths)]
-        remedy = f"use {' or '.join(map(str, fitting))}" if fitting else "no group size of 32, 64 or 128 fits"
-        raise SettingsError(
-            f"quantization.group_size: {settings.group_size} doesn't divide the model's layer inputs of "
-            f"{', '.join(map(str, misfits))}; {remedy}"
-        )
+    def of_model(self) -> ModelSettings:
+        """The part that the result depends on: another gate asks for no other model."""
+        return ModelSettings(**self.model_dump(exclude={"gate"}))

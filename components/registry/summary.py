@@ -53,4 +53,6 @@ def _training(model: Manifest) -> dict[str, Any]:
 
 
 def _weights(model: Manifest) -> int:
-    return sum(entry.bytes for entry in model.files if entry.path.endswith(".safetensors"))
+    """Bytes of the model itself; the same in another format beside it doesn't count."""
+    paths = {entry.path: entry.bytes for entry in model.files if entry.path.endswith(".safetensors")}
+    return sum(size for path, size in paths.items() if path.startswith("model/"))

@@ -61,6 +61,14 @@ def test_all_that_is_missing_is_named_at_once(tmp_path):
     assert len(lines) == 4
 
 
+def test_what_calibrates_is_looked_for_too(tmp_path):
+    wanted = recipe(tmp_path, ["guidelines/*.jsonl"])
+    quantization = wanted.quantization.model_copy(update={"benchmarks": ("medqa-4-option",)})
+    nowhere = wanted.platform.model_copy(update={"data": str(tmp_path)})
+    with pytest.raises(InputError, match=r"(?m)^quantization: .*train_4_options.jsonl: no such file"):
+        check_sources(wanted.model_copy(update={"platform": nowhere, "quantization": quantization}))
+
+
 @pytest.mark.slow
 def test_what_lies_on_s3(tmp_path, bucket):
     check_sources(recipe(tmp_path, [f"{bucket}/new/*.jsonl"]))

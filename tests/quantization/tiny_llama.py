@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from components.platform.chat import CHAT_TEMPLATE, SPECIAL_TOKENS
 from components.platform.manifest import Manifest
+from components.platform.questions.benchmark import load_benchmark
 
 WORDS = ("aspirin", "fever", "patient", "dose", "therapy", "acute", "renal", "cardiac", "risk", "trial", "cells")
 
@@ -26,8 +27,9 @@ def save_tokenizer(folder: Path) -> None:
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<unk>", "<s>", "</s>", "<pad>", *SPECIAL_TOKENS]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(texts(20, 0), trainer)
+    trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=special, initial_alphabet=alphabet)
+    instruction = load_benchmark("pubmedqa").instruction  # for conversations to be short
+    tokenizer.train_from_iterator([*texts(20, 0), *[instruction] * 5], trainer)
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token="<unk>",

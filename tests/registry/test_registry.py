@@ -52,6 +52,7 @@ def artifacts(tmp_path):
     tuned = make("sft", "sft", metrics | {"model/model.safetensors": "x" * 100}, corpus=corpus, model=pretrained)
     quality = {"kl_per_token": 0.001, "top1_agreement": 0.99}
     files = {"quality.json": json.dumps(quality), "model/model.safetensors": "q" * 30}
+    files["model-gemm/model.safetensors"] = "g" * 29  # the same model, not another one
     quantized = make("awq", "awq", files, corpus=corpus, model=tuned)
     evaluations = {
         f"{role}_evaluation": make(
