@@ -18,6 +18,7 @@ from compressed_tensors.offload import load_offloaded_model
 from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from compressed_tensors.utils import patch_attr
 from llmcompressor import oneshot
+from llmcompressor.core import create_session
 from llmcompressor.modifiers.quantization import QuantizationModifier
 from llmcompressor.modifiers.transform.awq import AWQModifier
 from llmcompressor.pipelines.cache import IntermediatesCache
@@ -52,6 +53,13 @@ class LayerError:
     awq: float
 
 
+@contextmanager
+def nothing_kept() -> Iterator[None]:
+    """At the end nothing but the caller holds a model: not llm-compressor's session, nor functions left in torch.fx."""
+    with create_session(), patch_attr(_symbolic_trace, "_wrapped_fns_to_patch", {}):
+        yield
+
+
 def load_model(folder: Path, offload_folder: Path | None = None, memory: int | None = None) -> PreTrainedModel:
     """A Hugging Face model in the precision it was saved in.
 
@@ -81,7 +89,7 @@ def quantize_with_awq(
     with Progress("awq", model.config.num_hidden_layers, "layers") as progress:
         modifier = _ReportingAWQModifier()
         modifier._progress = progress
-        with stderr_only_on_failure(), _pinning_only_for_accelerators(), _tracing_without_a_trace():
+        with stderr_only_on_failure(), _pinning_only_for_accelerators():
             oneshot(
                 model=model,
                 processor=tokenizer,
@@ -134,11 +142,4 @@ def _pinning_only_for_accelerators() -> Iterator[None]:
         yield
         return
     with patch_attr(IntermediatesCache, "pin_memory", lambda *_: None):
-        yield
-
-
-@contextmanager
-def _tracing_without_a_trace() -> Iterator[None]:
-    """llm-compressor registers functions with torch.fx that hold the model, and never takes them back."""
-    with patch_attr(_symbolic_trace, "_wrapped_fns_to_patch", {}):
         yield

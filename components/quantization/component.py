@@ -13,7 +13,7 @@ def quantize(
     model: Output[Model],
     report: Output[HTML],
 ) -> None:
-    """Quantize the fine-tuned model to 4 bits with AWQ, calibrated on the corpus."""
+    """Quantize the fine-tuned model to 4 bits with AWQ, calibrated on the corpus and on conversations."""
     from components.platform.manifest import Manifest
     from components.platform.step import Step
     from components.quantization import stage

@@ -23,9 +23,7 @@ class Gate(Settings):
     min_top1_agreement: float = Field(
         default=0.9, ge=0, le=1, description="share of positions where both find the same token likeliest"
     )
-    max_perplexity_increase: NonNegativeFloat = Field(
-        default=0.05, description="as a share of the original's (AWQ, table 4: 0.024 to 0.027 for Llama-2 at 4 bits)"
-    )
+    max_perplexity_increase: NonNegativeFloat = Field(default=0.05, description="as a share of the original's")
 
 
 class ModelSettings(Settings):

@@ -10,11 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from llmcompressor.core import create_session
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from components.platform.storage import write_atomically
-from components.quantization.awq import load_model, quantize_by_rounding, quantize_with_awq, save_compressed
+from components.quantization.awq import (
+    load_model,
+    nothing_kept,
+    quantize_by_rounding,
+    quantize_with_awq,
+    save_compressed,
+)
 from components.quantization.fidelity import Fidelity, compare, load_each, logits, save_each
 from components.quantization.memory import memory_for_weights
 from components.quantization.packed import load_packed
@@ -31,7 +36,7 @@ def measure_rounding(source: Path, samples: Sequence[torch.Tensor], group_size: 
     """
     figures, rounded = work / "rounding.json", work / "rounded"
     if not figures.exists():
-        with create_session():  # llm-compressor's own would hold the model as long as the process lives
+        with nothing_kept():
             model = _load(source, work)
             save_each(logits(model, samples, "original"), work / LOGITS)
             quantize_by_rounding(model, group_size)
@@ -55,7 +60,7 @@ def awq(
     layers: Path,
 ) -> None:
     """Write the model in `source`, quantized with AWQ, to `target`, and the errors of its layers to `layers`."""
-    with create_session():
+    with nothing_kept():
         model = _load(source, work)
         errors = quantize_with_awq(model, tokenizer, samples, group_size)
         save_compressed(model, target)
@@ -67,7 +72,7 @@ def measure(quantized: Path, samples: Sequence[torch.Tensor], work: Path, label:
 
     As it was saved, not as it was in memory: there, weights that were offloaded would be used unquantized.
     """
-    gc.collect()
+    _make_room()
     return compare(load_each(work / LOGITS), logits(load_packed(quantized), samples, label), samples)
 
 
@@ -76,5 +81,12 @@ def _load(source: Path, work: Path) -> PreTrainedModel:
     offloaded = work / "offloaded"
     shutil.rmtree(offloaded, ignore_errors=True)
     offloaded.mkdir(parents=True)
-    gc.collect()  # the model of the step before is still there, in reference cycles
+    _make_room()
     return load_model(source, offloaded, memory_for_weights())
+
+
+def _make_room() -> None:
+    """Let go of the step before's model for good: it is still there, in reference cycles and an allocator's cache."""
+    gc.collect()
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()

@@ -75,6 +75,7 @@ def test_stage(tmp_path: Path, platform: PlatformSettings, corpus: Manifest, mon
         "layers.json",
         "report.html",
     }
+    assert [path.name for path in folder.iterdir() if path.is_dir() and path.name.startswith(".")] == []
     # It can't be had by a recipe that asks for more, either.
     with pytest.raises(QualityError, match="measured"):
         stage.run(strict, platform, model=source, corpus=corpus)
@@ -85,6 +86,7 @@ def test_stage(tmp_path: Path, platform: PlatformSettings, corpus: Manifest, mon
     assert 0.5 < quality["top1_agreement"] <= 1
     assert quality["perplexity_after"] == pytest.approx(quality["perplexity_before"], rel=0.02)
     assert quality["calibration_tokens"] > 9 * 32 + 2 * 90
+    assert f"{quality['bytes_gemm']:,}" in (folder / "report.html").read_text()
     layers = json.loads((folder / "layers.json").read_text())
     assert len(layers) == 4 * 3  # under grouped-query attention v_proj doesn't scale o_proj
     assert all(0 < row["awq"] <= row["rounding"] for row in layers)
