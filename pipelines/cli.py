@@ -125,6 +125,6 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 
 def _chat(argv: list[str]) -> None:
-    from components.chat.__main__ import main as chat
+    from components.serving.terminal.command import main as chat
 
     chat(argv)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.platform.chat import END, START, Message
+from components.platform.chat import END, Message
 from components.platform.errors import InputError
 from components.platform.quiet import stderr_only_on_failure
+from components.serving.folder import find_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are drawn: `temperature` 0 always takes the likeliest token."""
+    """How answers are drawn.
+
+    `temperature` 0 always takes the likeliest token; else a token is drawn from the likeliest ones that together have
+    the probability `top_p` (nucleus sampling, Holtzman 2020).
+    """
 
     max_new_tokens: int
     temperature: float
+    top_p: float
 
 
 class ChatModel:
@@ -36,60 +42,57 @@ class ChatModel:
         """Load from an artifact or from its `model/` folder.
 
         Raises:
-            InputError: files are missing, or the tokenizer has no ChatML tokens or chat template.
+            InputError: the folder is incomplete, or the tokenizer has no ChatML tokens or chat template.
         """
-        folder = find_model(folder)
+        path = find_model(folder).path
         # Imported when the folder has proved right: these take seconds.
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        known = tokenizer.get_vocab()
-        if START not in known or END not in known or not tokenizer.chat_template:
-            raise InputError(
-                f"{folder}: the tokenizer lacks {START}, {END} or a chat template; chat needs a fine-tuned model"
-            )
+        tokenizer = AutoTokenizer.from_pretrained(path)
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
         with stderr_only_on_failure():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device)
+            model = AutoModelForCausalLM.from_pretrained(path, dtype="auto").to(device)
         return cls(model.eval(), tokenizer)
 
-    def answer(self, messages: Sequence[Message], sampling: Sampling, streamer: TextStreamer | None = None) -> str:
-        """Continue a conversation with one answer; `streamer` gets its tokens as they come.
+    def answer(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        streamer: TextStreamer | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> str:
+        """Continue a conversation with one answer.
+
+        Args:
+            messages: each has a role and a content.
+            sampling: how tokens are drawn.
+            streamer: gets the tokens as they come.
+            stopped: asked after each token; when it says yes, the answer ends there.
 
         Raises:
             InputError: the conversation leaves no room for an answer in the model's context.
         """
+        import torch
+
         prompt = self.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         ).to(self._model.device)
         length, limit = prompt["input_ids"].shape[1], self._model.config.max_position_embeddings
         if length >= limit:
             raise InputError(f"the conversation has {length} tokens, the model's context {limit}; start a new one")
+        drawn = {}
+        if sampling.temperature > 0:  # top_k 0: transformers would leave out all but 50 tokens
+            drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         with stderr_only_on_failure():  # the first answer unpacks quantized weights
             output = self._model.generate(
                 **prompt,
                 max_new_tokens=min(sampling.max_new_tokens, limit - length),
                 do_sample=sampling.temperature > 0,
-                temperature=sampling.temperature or None,
+                **drawn,
                 eos_token_id=[self._end, self.tokenizer.eos_token_id],
                 pad_token_id=self.tokenizer.pad_token_id,
                 streamer=streamer,
+                stopping_criteria=[lambda ids, _: torch.full((len(ids),), stopped(), device=ids.device)],
             )
         return self.tokenizer.decode(output[0, length:], skip_special_tokens=True).strip()
-
-
-def find_model(folder: Path) -> Path:
-    """The Hugging Face folder that is `folder` or lies in its `model/`.
-
-    Raises:
-        InputError: there is none, or it is incomplete.
-    """
-    if (folder / "model").is_dir():
-        folder = folder / "model"
-    missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
-    if not list(folder.glob("*.safetensors")):
-        missing.append("*.safetensors")
-    if missing:
-        raise InputError(f"{folder}: {', '.join(missing)} missing; expected an exported Hugging Face model")
-    return folder
