@@ -16,8 +16,10 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point; errors that are the user's to fix come as one message without a traceback."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        if argv[:1] == ["chat"]:  # chat reads its own options
+        if argv[:1] == ["chat"]:  # these two read their own options
             _chat(argv[1:])
+        elif argv[:1] == ["serve"]:
+            _serve(argv[1:])
         else:
             arguments = _parser().parse_args(argv)
             arguments.verb(arguments)
@@ -72,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(verb=_plan)
 
     verbs.add_parser("chat", help="talk to a model that was made", add_help=False)
+    verbs.add_parser("serve", help="serve it with OpenAI's API and a chat page", add_help=False)
     return parser
 
 
@@ -128,3 +131,9 @@ def _chat(argv: list[str]) -> None:
     from components.serving.terminal.command import main as chat
 
     chat(argv)
+
+
+def _serve(argv: list[str]) -> None:
+    from components.serving.server.command import main as serve
+
+    serve(argv)

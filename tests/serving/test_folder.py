@@ -79,7 +79,7 @@ def test_broken_folders(folder: Path, case: str) -> None:
         find_model(folder)
 
 
-@pytest.mark.parametrize("verb", ["chat"])
+@pytest.mark.parametrize("verb", ["chat", "serve"])
 def test_nothing_is_loaded_for_a_folder_that_is_not_there(verb: str) -> None:
     script = (
         "import sys; from pipelines.cli import main; code = main(sys.argv[1:]);"
