@@ -3,7 +3,8 @@
 # make lint   style and architecture checks
 # make bench-corpus   how fast the corpus stage is next to datatrove and Hugging Face datasets (minutes)
 # make bench-train    how fast the training engine is next to a plain Hugging Face loop (minutes)
-# All set themselves up; the only thing to have is Python 3.11 (and root, if its venv module is missing).
+# All set themselves up; the only thing to have is Python 3.11 (and root, if its venv module or, for the tests,
+# Chromium is missing).
 
 VENV ?= .venv
 PYTHON ?= python3.11
@@ -11,12 +12,12 @@ BIN := $(VENV)/bin
 # Real source files where there are any; the project's own sample otherwise.
 export MEDITRON_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint bench-corpus bench-train clean
+.PHONY: demo test lint bench-corpus bench-train chromium clean
 
 demo: $(VENV)/.ready
 	$(BIN)/meditron run --recipe laptop
 
-test: $(VENV)/.ready
+test: $(VENV)/.ready chromium
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.ready
@@ -29,6 +30,13 @@ bench-corpus: $(VENV)/.ready
 
 bench-train: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.train
+
+# The tests of the chat page drive a real browser.
+chromium:
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -q && \
+	    apt-get install -qy --no-install-recommends chromium chromium-driver; } || \
+	  { echo 'error: Chromium is needed: apt-get install chromium chromium-driver'; exit 1; }
 
 clean:
 	rm -rf runs $(VENV)
