@@ -156,7 +156,7 @@ def test_command_line(model, platform, tmp_path, capsys):
     [
         ({"benchmarks": []}, "at least 1 item"),
         ({"benchmarks": ["pubmedqa", "pubmedqa"]}, "pubmedqa is listed twice"),
-        ({"benchmarks": ["medmcqa"]}, "no benchmark is called 'medmcqa'; choose from"),
+        ({"benchmarks": ["medmka"]}, "no benchmark is called 'medmka'; choose from"),
         ({"max_items": 0}, "greater than or equal to 1"),
         ({"mode": "guess"}, "top_token"),
         ({"temperature": 1}, "Extra inputs"),

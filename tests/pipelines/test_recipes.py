@@ -84,6 +84,6 @@ def test_what_is_asked_is_kept_out_of_the_corpus(laptop, tmp_path):
         load_recipe(save(laptop, tmp_path))
     laptop["corpus"]["decontaminate"] = None
     load_recipe(save(laptop, tmp_path))
-    laptop["corpus"]["decontaminate"] = {"benchmarks": ["medqa", "pubmedqa"]}
-    with pytest.raises(SettingsError, match="corpus.decontaminate.benchmarks: no benchmark is called 'medqa'"):
+    laptop["corpus"]["decontaminate"] = {"benchmarks": ["medka", "pubmedqa"]}
+    with pytest.raises(SettingsError, match="corpus.decontaminate.benchmarks: no benchmark is called 'medka'"):
         load_recipe(save(laptop, tmp_path))

@@ -1,4 +1,4 @@
-"""Platforms for the platform's own tests: on plain files, on an S3 server, and on one that fails."""
+"""Platforms for the platform's own tests: on plain files, on an S3 server, and on one that fails; and a hub."""
 
 import boto3
 import pytest
@@ -7,6 +7,9 @@ from components.platform.context import PlatformSettings, TrackingSettings
 from components.platform.storage import s3 as access
 from tests.conftest import SECRET
 from tests.platform.faults import FaultyProxy
+from tests.platform.small_hub import SmallHub
+
+HUB_TOKEN = "hf_aTokenThatNobodyMaySee"
 
 
 @pytest.fixture
@@ -43,3 +46,23 @@ def proxy(s3_server, bucket, monkeypatch):
     access.forget_client()
     yield proxy
     proxy.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A hub that the libraries take for huggingface.co."""
+    import datasets
+    import huggingface_hub
+
+    server, cache = SmallHub(), tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        constants = huggingface_hub.constants
+        patch.setattr(constants, "ENDPOINT", server.url)
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}")
+        patch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub"))
+        patch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
+        patch.setattr(datasets.config, "HF_ENDPOINT", server.url)
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
+        patch.setenv("HF_TOKEN", HUB_TOKEN)
+        yield server
+    server.close()

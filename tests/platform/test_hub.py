@@ -15,11 +15,10 @@ import pytest
 from components.platform import data
 from components.platform.errors import InputError
 from components.platform.source import hub
-from tests.platform.small_hub import SmallHub
+from tests.platform.conftest import HUB_TOKEN
 
 pytestmark = pytest.mark.slow
 
-TOKEN = "hf_aTokenThatNobodyMaySee"
 TWO_CONFIGS = b"""---
 configs:
 - config_name: notes
@@ -32,26 +31,6 @@ configs:
   data_files: letters.jsonl
 ---
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A hub that the libraries take for huggingface.co."""
-    import datasets
-    import huggingface_hub
-
-    server, cache = SmallHub(), tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        constants = huggingface_hub.constants
-        patch.setattr(constants, "ENDPOINT", server.url)
-        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}")
-        patch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub"))
-        patch.setattr(constants, "HF_TOKEN_PATH", str(cache / "token"))
-        patch.setattr(datasets.config, "HF_ENDPOINT", server.url)
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
-        patch.setenv("HF_TOKEN", TOKEN)
-        yield server
-    server.close()
 
 
 @pytest.fixture
@@ -198,7 +177,7 @@ def test_a_damaged_file_is_named(server):
 def test_what_is_not_there_is_explained(address, message):
     with pytest.raises(InputError, match=rf"^hf://datasets/{address}: .*{message}") as caught:
         hub.find(f"hf://datasets/{address}")
-    assert TOKEN not in "".join(traceback.format_exception(caught.value))
+    assert HUB_TOKEN not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_dataset_that_is_a_program_is_not_run(server):
@@ -237,7 +216,7 @@ def test_what_is_no_address_is_refused(address):
 
 
 def test_a_private_dataset_needs_its_token(server, monkeypatch):
-    server.commit("clinic/private", {"train.jsonl": rows(0, 2)}, token=TOKEN)
+    server.commit("clinic/private", {"train.jsonl": rows(0, 2)}, token=HUB_TOKEN)
     [part] = hub.find("hf://datasets/clinic/private/train")
     assert read(part) == rows(0, 2)
     monkeypatch.setenv("HF_TOKEN", "hf_another")
@@ -252,7 +231,7 @@ def test_a_hub_that_is_not_there(server, notes, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:1")
     with pytest.raises(InputError, match=r"^hf://datasets/clinic/notes/notes/train: .*HF_ENDPOINT") as caught:
         hub.find("hf://datasets/clinic/notes/notes/train")
-    assert TOKEN not in "".join(traceback.format_exception(caught.value))
+    assert HUB_TOKEN not in "".join(traceback.format_exception(caught.value))
 
 
 def test_nothing_of_it_is_imported_where_no_such_address_is_used(tmp_path):

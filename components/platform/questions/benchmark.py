@@ -23,7 +23,7 @@ class Benchmark(Settings):
 
     name: str = Field(description="short name; also the name of the YAML file")
     title: str = Field(description="name for people")
-    reader: Literal["pubmedqa", "medqa", "mmlu"] = Field(description="published layout of the files")
+    reader: Literal["pubmedqa", "medqa", "medmcqa", "mmlu"] = Field(description="published layout of the files")
     instruction: str = Field(description="what the model is told to do (idea of the paper's Table 2)")
     labels: tuple[str, ...] = Field(min_length=2, description="all labels that an answer may have")
     answer: Literal["option", "word"] = Field(
@@ -31,14 +31,18 @@ class Benchmark(Settings):
     )
     subjects: tuple[str, ...] = Field(default=(), description="the subjects that count; empty: all that are there")
     evaluation_split: str = Field(description="the split that scores are reported on")
+    demonstration_split: str = Field(description="the split that few-shot demonstrations are drawn from")
     splits: dict[str, dict[str, tuple[str, ...]]] = Field(
-        description="split → role of a file for the reader → names or globs below the data root"
+        description="split → role of a file for the reader → names or globs below the data root, or hub addresses"
     )
 
     @model_validator(mode="after")
-    def _has_its_evaluation_split(self) -> Benchmark:
-        if self.evaluation_split not in self.splits:
-            raise ValueError(f"evaluation_split {self.evaluation_split!r} is not one of {sorted(self.splits)}")
+    def _has_its_splits(self) -> Benchmark:
+        for use in ("evaluation_split", "demonstration_split"):
+            if getattr(self, use) not in self.splits:
+                raise ValueError(f"{use} {getattr(self, use)!r} is not one of {sorted(self.splits)}")
+        if self.evaluation_split == self.demonstration_split:
+            raise ValueError(f"evaluation_split and demonstration_split are both {self.evaluation_split!r}")
         return self
 
     def patterns(self, split: str) -> list[str]:

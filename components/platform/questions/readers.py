@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
@@ -19,6 +20,7 @@ from components.platform.data import SourceFile
 from components.platform.errors import InputError
 from components.platform.questions.benchmark import Benchmark, SplitFiles
 from components.platform.questions.question import Question
+from components.platform.source import hub
 
 
 def read_questions(benchmark: Benchmark, split: str, platform: PlatformSettings) -> list[Question]:
@@ -30,9 +32,12 @@ def read_questions(benchmark: Benchmark, split: str, platform: PlatformSettings)
     """
     files = benchmark.files(split, platform)
     questions = list(READERS[benchmark.reader](benchmark, split, files))
+    names = ", ".join(file.name for role in files.values() for file in role)
     if not questions:
-        names = ", ".join(file.name for role in files.values() for file in role)
         raise InputError(f"{names}: no question for the {split} split of {benchmark.name}")
+    id, times = Counter(question.id for question in questions).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{names}: {times} questions have the id {id!r}; expected each once")
     return questions
 
 
@@ -69,9 +74,7 @@ def read_pubmedqa(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterat
 def read_medqa(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterator[Question]:
     """MedQA: JSON lines: `question`, `options` (label → text), `answer_idx` (label) and `answer` (text)."""
     for file in files["questions"]:
-        for number, line in _lines(file):
-            place = f"{file.uri}:{number}"
-            record = _json(place, line)
+        for number, place, record in _records(file):
             options = _field(place, record, "options", dict)
             if tuple(options) != benchmark.labels:
                 raise InputError(f"{place}: options are {list(options)}, expected {list(benchmark.labels)}")
@@ -87,6 +90,32 @@ def read_medqa(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterator[
                 context="",
                 options={label: _text(place, options, label) for label in benchmark.labels},
                 answer=answer,
+            )
+
+
+def read_medmcqa(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterator[Question]:
+    """MedMCQA: JSON lines or Parquet: `question`, options `opa` to `opd`, `subject_name`, `id`, and in `cop` the
+    number of the right option. The published JSON counts options from 1, the hub's Parquet files and rows from 0.
+    """
+    columns = {label: f"op{label.lower()}" for label in benchmark.labels}
+    for file in files["questions"]:
+        first = 0 if _is_parquet(file) or hub.is_address(file.uri) else 1
+        numbers = {first + index: label for index, label in enumerate(benchmark.labels)}
+        for _, place, record in _records(file):
+            number = _field(place, record, "cop", int)
+            if number not in numbers:
+                raise InputError(f"{place}: cop is {number}, expected {min(numbers)} to {max(numbers)} in such a file")
+            # A wrong option that is empty is a fault of the question; the right one has to say something.
+            options = {label: _field(place, record, column, str) for label, column in columns.items()}
+            _text(place, record, columns[numbers[number]])
+            yield Question(
+                id=_text(place, record, "id"),
+                benchmark=benchmark.name,
+                subject=_text(place, record, "subject_name"),
+                question=_text(place, record, "question"),
+                context="",
+                options=options,
+                answer=numbers[number],
             )
 
 
@@ -114,7 +143,31 @@ def read_mmlu(benchmark: Benchmark, split: str, files: SplitFiles) -> Iterator[Q
             )
 
 
-READERS = {"pubmedqa": read_pubmedqa, "medqa": read_medqa, "mmlu": read_mmlu}
+READERS = {"pubmedqa": read_pubmedqa, "medqa": read_medqa, "medmcqa": read_medmcqa, "mmlu": read_mmlu}
+
+
+def _records(file: SourceFile) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    """Number, place and content of each record of a Parquet file, or of JSON lines (rows of the hub are such)."""
+    if _is_parquet(file):
+        yield from ((number, f"{file.uri}: row {number}", row) for number, row in enumerate(_parquet_rows(file), 1))
+    else:
+        for number, line in _lines(file):
+            place = f"{file.uri}:{number}"
+            yield number, place, _json(place, line)
+
+
+def _is_parquet(file: SourceFile) -> bool:
+    return file.name.endswith(".parquet")
+
+
+def _parquet_rows(file: SourceFile) -> list[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.read_table(file.local()).to_pylist()
+    except pyarrow.ArrowInvalid as error:
+        raise InputError(f"{file.uri}: not valid Parquet: {error}") from None
 
 
 def _content(file: SourceFile) -> str:
