@@ -45,6 +45,38 @@ CLEAR = {
     "The answer is A. No: on reflection, the answer is D.": "D",
     "I would pick (A) here.": "A",
     "(A) is wrong, so the answer must be (B)": "B",
+    "The answer is: clearly B": "B",
+    "The answer is most likely B.": "B",
+    "The answer is therefore B": "B",
+    "The most likely answer is (A).": "A",
+    "The answer is B, not A.": "B",
+    "The answer cannot be A. The answer is C.": "C",
+    "The correct answer is **C**": "C",
+    "The correct answer is Cystic hygroma.": "C",
+    "The answer is cystic hygroma (C).": "C",
+    "The answer is $\\boxed{C}$.": "C",
+    "\\boxed{C}": "C",
+    "Final answer: C": "C",
+    "I would choose B.": "B",
+    "Hence C.": "C",
+}
+
+# Replies that think first: many options are named, and one is the conclusion.
+REASONED = {
+    "Therefore, the answer is C.": "C",
+    "Option A is a lump of fat. Option B moves. Option C transilluminates. Therefore, the answer is C.": "C",
+    "(A) is a lump of fat. (B) is a thyroid. (C) is cystic, which fits. So the answer is (C) Cystic hygroma.": "C",
+    "The answer is B. Option C is a cyst, which would transilluminate.": "B",
+    "The answer is B. (C) is wrong because it transilluminates.": "B",
+    "Let's see. A is a lipoma, which is soft. B is in the thyroid. Therefore, B.": "B",
+    "A 45-year-old man has a mass.\nThus, (B) is correct.": "B",
+    "(A) is too soft, and (D) is no mass. (C) is the correct answer.": "C",
+    "(A) would be soft, (B) firm.\n\nB": "B",
+    "Step 1: it moves.\nStep 2: it is firm.\nAnswer: (B)": "B",
+    "In conclusion, the correct choice is D.": "D",
+    "At first the answer seems to be A. But the mass is cystic, so it must be C.": "C",
+    "B or C? The mass is cystic. The answer is C.": "C",
+    "The answer is not A but something cystic. We are left with B and C. I choose C.": "C",
 }
 
 UNCLEAR = [
@@ -74,10 +106,25 @@ UNCLEAR = [
     "The answer is E",
     "I don't know",
     "yes",
+    "A 45-year-old",
+    "maybe",
+    "B and C",
+    "The answer is B and C.",
+    "The answer is A, B or C.",
+    "The answer is either B or C.",
+    "The answer is definitely not B.",
+    "(A) is a lump of fat. (B) is a thyroid. (C) is cystic.",
+    "A is a lipoma, which is soft. B is in the thyroid.",
+    "Let's think step by step. A 45-year-old man has a mass. So a",
+    "Therefore, A 45-year-old",
+    "Let's think. (B) would move on",
+    "Let's think. Option B is in the thyroid, which moves on",
+    "So, a benign lump",
+    "Therefore, the diagnosis is something else.",
 ]
 
 
-@pytest.mark.parametrize(("reply", "label"), CLEAR.items())
+@pytest.mark.parametrize(("reply", "label"), (CLEAR | REASONED).items())
 def test_clear_replies(reply, label):
     assert parse_choice(reply, LETTERS) == label
 
@@ -111,6 +158,16 @@ def test_replies_that_choose_nothing(reply):
         ("yesterday", None),
         ("maybe not", None),
         ("A", None),
+        ("because", None),
+        ("The trial found no difference. Therefore, the answer is no.", "no"),
+        ("Some say yes, but no trial showed it. So the answer is 'maybe'.", "maybe"),
+        ("There was no difference in mortality. In conclusion, yes.", "yes"),
+        ("Yes, some improved. However, no effect was shown. Therefore, the answer is: no.", "no"),
+        ("Based on the abstract, the answer to the question is maybe.", "maybe"),
+        ("There is no clear evidence, so maybe.", "maybe"),
+        ("It is not possible to say yes or no; the answer is maybe.", "maybe"),
+        ("The results are mixed. Maybe.", "maybe"),
+        ("No difference was found between the groups.", None),
     ],
 )
 def test_yes_no_maybe(reply, label):
