@@ -52,13 +52,15 @@ def _losses(stages: dict[str, Any]) -> Table:
 
 def _results(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="Evaluation", title_justify="left")
-    for column in ("benchmark", "model", "questions", "accuracy", "95% interval", "unparsed", "among options"):
-        table.add_column(column, justify="left" if column in {"benchmark", "model"} else "right")
+    for column in ("benchmark", "mode", "model", "questions", "accuracy", "95% interval", "unparsed", "among options"):
+        table.add_column(column, justify="left" if column in {"benchmark", "mode", "model"} else "right")
     for row in rows:
         interval = f"{row['ci_low']:.3f} – {row['ci_high']:.3f}"
         unparsed = f"{row['unparsed_rate']:.0%}"
-        accuracy, among_options = f"{row['accuracy']:.3f}", f"{row['restricted_accuracy']:.3f}"
-        table.add_row(row["benchmark"], row["model"], str(row["n"]), accuracy, interval, unparsed, among_options)
+        accuracy, restricted = f"{row['accuracy']:.3f}", row["restricted_accuracy"]
+        among_options = "" if restricted is None else f"{restricted:.3f}"
+        names = row["benchmark"], row["mode"], row["model"]
+        table.add_row(*names, str(row["n"]), accuracy, interval, unparsed, among_options)
     return table
 
 

@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import exp
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from components.evaluation.items import Item
 from components.evaluation.modes.reply import Reply
-from components.evaluation.statistics import mcnemar, wilson_interval
+from components.evaluation.rounds import Round
+from components.evaluation.statistics import expected_calibration_error, mcnemar, reliability, wilson_interval
 from components.platform import storage
 from components.platform.questions.benchmark import Benchmark
 
 ITEMS, RESULTS = "items.jsonl", "results.json"
 PARTIAL = f".{ITEMS}.partial"  # hidden: no part of the finished artifact
 
-Key = tuple[str, str]
+Key = tuple[str, str, int | None, str]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """One line of `items.jsonl`: what a model was asked, what it replied, and whether that was right.
 
-    `fits` is false for a question that is too long for the model even when shortened; it counts as
-    unanswered.
+    `demonstrations` is the seed that chose them, None where there are none. `replies` are all texts that were drawn,
+    and `votes` the label that each chooses, or None. `fits` is false for a question that is too long for the model
+    even when shortened; it counts as unanswered.
     """
 
+    mode: str
     benchmark: str
+    demonstrations: int | None
     id: str
     subject: str
     prompt: str
     shortened: bool
     fits: bool
-    reply: str
+    replies: list[str]
+    votes: list[str | None]
     prediction: str | None
     answer: str
     correct: bool
@@ -43,20 +50,42 @@ class Verdict:
 
     @property
     def key(self) -> Key:
-        return self.benchmark, self.id
+        return self.mode, self.benchmark, self.demonstrations, self.id
+
+    @property
+    def confidence(self) -> tuple[float, bool] | None:
+        """How sure the model is, and whether it is right; None where it doesn't say.
+
+        Where options were scored: the probability of the likeliest among the options. Where several texts voted: the
+        share of all of them that chose the answer.
+        """
+        if self.choice_logprobs:
+            odds = {label: exp(logprob) for label, logprob in self.choice_logprobs.items()}
+            return max(odds.values()) / sum(odds.values()), self.restricted_prediction == self.answer
+        if len(self.votes) > 1 and self.prediction is not None:
+            return self.votes.count(self.prediction) / len(self.votes), self.correct
+        return None
 
 
-def judge(item: Item, reply: Reply) -> Verdict:
+def key(round_: Round, item: Item) -> Key:
+    """What an item of a round is known by."""
+    return round_.mode, round_.benchmark, round_.demonstrations, item.question.id
+
+
+def judge(round_: Round, item: Item, reply: Reply) -> Verdict:
     """A reply that can't be read is wrong."""
     question = item.question
     return Verdict(
+        mode=round_.mode,
         benchmark=question.benchmark,
+        demonstrations=round_.demonstrations,
         id=question.id,
         subject=question.subject,
         prompt=item.prompt,
         shortened=item.shortened,
         fits=bool(item.tokens),
-        reply=reply.text,
+        replies=list(reply.texts),
+        votes=list(reply.votes),
         prediction=reply.prediction,
         answer=question.answer,
         correct=reply.prediction == question.answer,
@@ -98,32 +127,48 @@ def read_items(path: Path) -> list[Verdict]:
 
 
 def score(benchmark: Benchmark, verdicts: Sequence[Verdict], mode: str, label: str) -> dict[str, Any]:
-    """One row of `results.json`: accuracy of one model on one benchmark, with Wilson's 95% interval."""
-    n = len(verdicts)
-    correct = sum(verdict.correct for verdict in verdicts)
-    low, high = wilson_interval(correct, n)
+    """One row of `results.json`: accuracy of one model on one benchmark in one mode, with Wilson's 95% interval.
+
+    Where several sets of demonstrations were used, accuracies are means over them, and `accuracy_std` is their
+    standard deviation (of a sample, n - 1). The interval is that of the mean on so many questions, for the same
+    questions asked again are no further evidence.
+    """
+    by_set = _by_demonstrations(verdicts)
+    n = len({verdict.id for verdict in verdicts})
+    accuracies = {seed: _share(verdict.correct for verdict in own) for seed, own in by_set.items()}
+    low, high = wilson_interval(fmean(sum(v.correct for v in own) for own in by_set.values()), n)
     subjects = sorted({verdict.subject for verdict in verdicts})
-    return {
+    scored = any(verdict.choice_logprobs for verdict in verdicts)
+    row = {
         "benchmark": benchmark.name,
         "mode": mode,
         "model": label,
         "n": n,
-        "accuracy": correct / n,
+        "accuracy": fmean(accuracies.values()),
         "ci_low": low,
         "ci_high": high,
-        "unparsed_rate": sum(verdict.prediction is None for verdict in verdicts) / n,
-        "restricted_accuracy": sum(verdict.restricted_prediction == verdict.answer for verdict in verdicts) / n,
-        "shortened": sum(verdict.shortened for verdict in verdicts),
-        "too_long": sum(not verdict.fits for verdict in verdicts),
+        "unparsed_rate": _share(verdict.prediction is None for verdict in verdicts),
+        "restricted_accuracy": _share(v.restricted_prediction == v.answer for v in verdicts) if scored else None,
+        "shortened": len({verdict.id for verdict in verdicts if verdict.shortened}),
+        "too_long": len({verdict.id for verdict in verdicts if not verdict.fits}),
         "subjects": {subject: _subject(subject, verdicts) for subject in subjects if subject},
         "missing_subjects": sorted(set(benchmark.subjects) - set(subjects)),
+        **_calibration(verdicts),
     }
+    if None not in by_set:
+        row["accuracy_by_seed"] = {str(seed): accuracy for seed, accuracy in accuracies.items()}
+        row["accuracy_std"] = stdev(accuracies.values()) if len(accuracies) > 1 else 0.0
+    return row
 
 
 def compare(verdicts: Sequence[Verdict], baseline: Sequence[Verdict], label: str) -> dict[str, Any]:
-    """How a model differs from a baseline on the questions both were asked, by McNemar's test."""
+    """How a model differs from a baseline on the questions both were asked in the same way, by McNemar's test.
+
+    Of several sets of demonstrations, the first one counts: the test wants each question once.
+    """
+    first = next(iter(_by_demonstrations(verdicts).values()))
     other = {verdict.key: verdict for verdict in baseline}
-    pairs = [(verdict.correct, other[verdict.key].correct) for verdict in verdicts if verdict.key in other]
+    pairs = [(verdict.correct, other[verdict.key].correct) for verdict in first if verdict.key in other]
     test = mcnemar([ours for ours, _ in pairs], [theirs for _, theirs in pairs])
     return {
         "model": label,
@@ -134,6 +179,43 @@ def compare(verdicts: Sequence[Verdict], baseline: Sequence[Verdict], label: str
     }
 
 
+def macro_averages(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mode → mean accuracy over the benchmarks, each counting the same however many questions it has."""
+    modes = dict.fromkeys(row["mode"] for row in rows)
+    return {mode: fmean(row["accuracy"] for row in rows if row["mode"] == mode) for mode in modes}
+
+
+def numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The scores as flat names and numbers, as metadata and MLflow take them."""
+    measures = ("accuracy", "accuracy_std", "unparsed_rate", "ece")
+    found = {
+        f"{row['benchmark']}/{row['mode']}/{measure}": row[measure]
+        for row in rows
+        for measure in measures
+        if row.get(measure) is not None
+    }
+    return found | {f"macro_average/{mode}/accuracy": mean for mode, mean in macro_averages(rows).items()}
+
+
+def _by_demonstrations(verdicts: Sequence[Verdict]) -> dict[int | None, list[Verdict]]:
+    found: dict[int | None, list[Verdict]] = {}
+    for verdict in verdicts:
+        found.setdefault(verdict.demonstrations, []).append(verdict)
+    return found
+
+
+def _calibration(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    pairs = [pair for verdict in verdicts if (pair := verdict.confidence)]
+    if not pairs:
+        return {"ece": None, "reliability": []}
+    diagram = reliability([confidence for confidence, _ in pairs], [is_right for _, is_right in pairs])
+    return {"ece": expected_calibration_error(diagram), "reliability": [asdict(bin) for bin in diagram]}
+
+
 def _subject(subject: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    right = [verdict.correct for verdict in verdicts if verdict.subject == subject]
-    return {"n": len(right), "accuracy": sum(right) / len(right)}
+    own = [verdict for verdict in verdicts if verdict.subject == subject]
+    return {"n": len({verdict.id for verdict in own}), "accuracy": _share(verdict.correct for verdict in own)}
+
+
+def _share(flags: Iterable[bool]) -> float:
+    return fmean(map(float, flags))

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.evaluation import results
+from components.evaluation import results, rounds
 from components.evaluation.engine.interface import Engine
-from components.evaluation.items import Item, prepare
-from components.evaluation.modes import top_token
 from components.evaluation.modes.reply import NO_REPLY
 from components.evaluation.report import page
 from components.evaluation.results import Verdict
+from components.evaluation.rounds import Round
 from components.evaluation.settings import EvaluationSettings, LabelledEvaluation
 from components.platform.context import PlatformSettings
 from components.platform.manifest import REPORT_NAME, Manifest
 from components.platform.progress import Progress
 from components.platform.questions.benchmark import load_benchmark
-from components.platform.questions.readers import read_questions
-from components.platform.questions.sampling import sample
 from components.platform.stage import produce
 from components.platform.storage import write_atomically
-
-MODES = {"top_token": top_token.answer}
 
 
 def run(
@@ -46,11 +41,10 @@ def run(
     """
     labelled = LabelledEvaluation(**settings.model_dump(), label=label)
     inputs = {"model": model} | ({"baseline": baseline} if baseline else {})
-    benchmarks = [load_benchmark(name) for name in settings.benchmarks]
     sources = {
         file.name: file
-        for benchmark in benchmarks
-        for files in benchmark.files(benchmark.evaluation_split, platform).values()
+        for name, split in settings.splits()
+        for files in load_benchmark(name).files(split, platform).values()
         for file in files
     }
 
@@ -61,8 +55,7 @@ def run(
         rows = score(settings, verdicts, label, baseline)
         write_atomically(folder / results.RESULTS, json.dumps(rows, indent=1))
         write_atomically(folder / REPORT_NAME, page(label, rows, verdicts).html())
-        accuracies = {f"{row['benchmark']}/accuracy": row["accuracy"] for row in rows}
-        return {"model": label, "mode": settings.mode, **accuracies}
+        return {"model": label} | results.numbers(rows)
 
     return produce("evaluation", labelled, inputs, platform, work, list(sources.values()))
 
@@ -70,47 +63,53 @@ def run(
 def evaluate(
     settings: EvaluationSettings, platform: PlatformSettings, model_folder: Path, label: str, folder: Path
 ) -> list[Verdict]:
-    """Verdicts on all items, in the order of the benchmarks; what `folder` holds of an earlier run is not repeated."""
+    """Verdicts on all items, in the order of the rounds; what `folder` holds of an earlier run is not repeated."""
+    engine = open_engine(settings, model_folder, label)
+    planned = rounds.plan(settings, platform, engine)
+    verdicts = answer_all(planned, engine, settings, label, folder)
+    return [verdicts[results.key(round_, item)] for round_ in planned for item in round_.items]
+
+
+def open_engine(settings: EvaluationSettings, model_folder: Path, label: str) -> Engine:
+    """The model, ready to be asked; its weights are loaded with the first question.
+
+    Raises:
+        InputError: there is no model in the folder; or the server can't be reached or serves something else.
+    """
     # Imported here: torch and transformers take seconds that a result which is already there need not wait for.
+    if settings.vllm:
+        from components.evaluation.engine.vllm import VllmEngine
+
+        return VllmEngine(model_folder, label, settings.vllm.url, settings.batch_size, settings.vllm.timeout_seconds)
     from components.evaluation.engine.huggingface import HuggingFaceEngine
 
-    engine = HuggingFaceEngine(model_folder, settings.dtype)
-    items = []
-    for name in settings.benchmarks:
-        benchmark = load_benchmark(name)
-        questions = read_questions(benchmark, benchmark.evaluation_split, platform)
-        chosen = sample(questions, settings.max_items, settings.seed)
-        items += prepare(chosen, benchmark, settings.prompt_style, engine)
-    verdicts = answer_all(items, engine, settings, label, folder)
-    return [verdicts[item.key] for item in items]
+    return HuggingFaceEngine(model_folder, settings.dtype)
 
 
 def answer_all(
-    items: Sequence[Item], engine: Engine, settings: EvaluationSettings, label: str, folder: Path
+    planned: Sequence[Round], engine: Engine, settings: EvaluationSettings, label: str, folder: Path
 ) -> dict[results.Key, Verdict]:
     """Verdicts by item, kept in `folder` batch by batch."""
-    answer = MODES[settings.mode]
     verdicts = results.read_partial(folder)
-    verdicts |= {item.key: results.judge(item, NO_REPLY) for item in items if not item.tokens}
-    with Progress(f"evaluate {label}", len(items), "items", done=len(verdicts)) as progress:
-        for batch in batches(items, settings.batch_size):
-            if all(item.key in verdicts for item in batch):
-                continue
-            new = [results.judge(item, reply) for item, reply in zip(batch, answer(batch, engine), strict=True)]
-            results.append(folder, new)
-            verdicts |= {verdict.key: verdict for verdict in new}
-            progress.update(len(batch), accuracy=sum(v.correct for v in verdicts.values()) / len(verdicts))
+    for round_ in planned:
+        too_long = [results.judge(round_, item, NO_REPLY) for item in round_.items if not item.tokens]
+        verdicts |= {verdict.key: verdict for verdict in too_long}
+    total = sum(len(round_.items) for round_ in planned)
+    with Progress(f"evaluate {label}", total, "items", done=len(verdicts)) as progress:
+        for round_ in planned:
+            right: list[bool] = []
+            for batch in round_.batches(rounds.prompts_at_once(round_.mode, settings)):
+                missing = sum(results.key(round_, item) not in verdicts for item in batch)
+                if not missing:
+                    continue
+                replies = rounds.answer(round_, batch, engine, settings)
+                new = [results.judge(round_, item, reply) for item, reply in zip(batch, replies, strict=True)]
+                results.append(folder, new)
+                verdicts |= {verdict.key: verdict for verdict in new}
+                right += [verdict.correct for verdict in new]
+                accuracy = sum(right) / len(right)
+                progress.update(missing, mode=round_.mode, benchmark=round_.benchmark, accuracy=accuracy)
     return verdicts
-
-
-def batches(items: Sequence[Item], batch_size: int) -> Iterator[list[Item]]:
-    """Items of similar length together, longest first, so that running out of memory shows at once.
-
-    Which items share a batch depends on nothing else, so a resumed run computes exactly what an unbroken one
-    does.
-    """
-    fitting = sorted((item for item in items if item.tokens), key=lambda item: (-len(item.tokens), item.key))
-    yield from (fitting[start : start + batch_size] for start in range(0, len(fitting), batch_size))
 
 
 def score(
@@ -119,10 +118,11 @@ def score(
     """The rows of `results.json`; with a baseline, each has the paired comparison under `versus`."""
     other = results.read_items(baseline.fetch(results.ITEMS)) if baseline else []
     rows = []
-    for name in settings.benchmarks:
-        own = [verdict for verdict in verdicts if verdict.benchmark == name]
-        row = results.score(load_benchmark(name), own, settings.mode, label)
-        if baseline:
-            row["versus"] = results.compare(own, other, baseline.metadata["model"])
-        rows.append(row)
+    for mode in settings.modes:
+        for name in settings.benchmarks_of(mode):
+            own = [verdict for verdict in verdicts if (verdict.mode, verdict.benchmark) == (mode, name)]
+            row = results.score(load_benchmark(name), own, mode, label)
+            if baseline:
+                row["versus"] = results.compare(own, other, baseline.metadata["model"])
+            rows.append(row)
     return rows

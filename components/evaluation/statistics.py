@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import ceil, comb, sqrt
 from statistics import NormalDist
 
 CONFIDENCE = 0.95
 
 
-def wilson_interval(correct: int, n: int) -> tuple[float, float]:
+def wilson_interval(correct: float, n: int) -> tuple[float, float]:
     """Wilson's score interval of an accuracy, 95% (Wilson, 1927).
 
     Unlike the usual p ± 1.96 · √(p(1−p)/n) it stays inside [0, 1] and holds for few questions and extreme
-    scores.
+    scores. `correct` may be a mean over several runs on the same questions.
     """
     if n == 0:
         return 0.0, 1.0
@@ -49,3 +49,42 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> PairedComparison:
     # Integers of any size divide exactly, where 2.0 ** discordant would overflow.
     p_value = min(1.0, 2 * tail / 2**discordant)
     return PairedComparison(only_first, only_second, p_value)
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Answers given with a confidence in (low, high].
+
+    Attributes:
+        n: how many.
+        confidence: their mean confidence.
+        accuracy: the share of them that is right.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(confidences: Sequence[float], correct: Sequence[bool], bins: int = 10) -> list[ReliabilityBin]:
+    """The reliability diagram: answers by confidence in bins of equal width; empty bins are left out."""
+    members: dict[int, list[tuple[float, bool]]] = {}
+    for confidence, is_right in zip(confidences, correct, strict=True):
+        members.setdefault(max(0, ceil(confidence * bins) - 1), []).append((confidence, is_right))
+    return [
+        ReliabilityBin(
+            low=index / bins,
+            high=(index + 1) / bins,
+            n=len(found),
+            confidence=sum(confidence for confidence, _ in found) / len(found),
+            accuracy=sum(is_right for _, is_right in found) / len(found),
+        )
+        for index, found in sorted(members.items())
+    ]
+
+
+def expected_calibration_error(diagram: Sequence[ReliabilityBin]) -> float:
+    """How far confidence and accuracy are apart, averaged over all answers (Guo et al., 2017)."""
+    return sum(bin.n * abs(bin.accuracy - bin.confidence) for bin in diagram) / sum(bin.n for bin in diagram)

@@ -68,7 +68,7 @@ def _results(result: Page, rows: list[dict[str, Any]]) -> None:
             *(row[key] for key in ("benchmark", "mode", "model", "n", "accuracy")),
             f"{row['ci_low']:.3f} – {row['ci_high']:.3f}",
             f"{row['unparsed_rate']:.1%}",
-            row["restricted_accuracy"],
+            "" if row["restricted_accuracy"] is None else row["restricted_accuracy"],
         ]
         for row in rows
     ]

@@ -50,7 +50,9 @@ def run(
         write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
         write_atomically(folder / "model_card.md", model_card(settings.model_name, summary, artifacts))
         write_atomically(folder / REPORT_NAME, page(settings.model_name, summary).html())
-        results = {f"{row['benchmark']}/{row['model']}/accuracy": row["accuracy"] for row in summary["results"]}
+        results = {
+            f"{row['benchmark']}/{row['mode']}/{row['model']}/accuracy": row["accuracy"] for row in summary["results"]
+        }
         return {"last_loss": summary["training"]["sft"]["last_loss"], **results}
 
     return produce("registry", settings, artifacts, platform, work)

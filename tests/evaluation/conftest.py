@@ -79,8 +79,9 @@ def data(tmp_path_factory):
         }
         for number in numbers
     }
-    (root / "eval/pubmedqa/ori_pqal.json").write_text(json.dumps(records))
     decisions = {number: record["final_decision"] for number, record in records.items()}
+    trained = {f"t{number}": record | {"QUESTION": f"{record['QUESTION']} Once?"} for number, record in records.items()}
+    (root / "eval/pubmedqa/ori_pqal.json").write_text(json.dumps(records | trained))
     (root / "eval/pubmedqa/test_ground_truth.json").write_text(json.dumps(decisions))
     with (root / "eval/medqa/test_4_options.jsonl").open("w") as file:
         for number in numbers:

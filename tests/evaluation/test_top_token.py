@@ -42,7 +42,7 @@ def test_against_brute_force(name, style, engine, platform):
             assert reply.choice_logprobs == pytest.approx(expected, abs=1e-4)
             assert reply.restricted_prediction == max(expected, key=expected.get)
             top = int(logits.argmax())
-            assert reply.text == engine.decode([*item.answers.opening, top])
+            assert reply.texts[0] == engine.decode([*item.answers.opening, top])
             if top in item.answers.choices.values():
                 assert item.answers.choices[reply.prediction] == top
 
@@ -54,7 +54,7 @@ class ScriptedEngine:
         self.decode = engine.decode
         [self.top] = engine.encode(text)
 
-    def next_tokens(self, prompts, choices):
+    def next_tokens(self, prompts, choices, shared):
         return [NextToken(self.top, [-1.0, -3.0, -2.0]) for _ in prompts]
 
 
@@ -64,7 +64,7 @@ class ScriptedEngine:
 def test_only_an_option_is_an_answer(engine, platform, text, prediction):
     items = items_of("pubmedqa", "paper", engine, platform)[:1]
     [reply] = top_token.answer(items, ScriptedEngine(engine, text))
-    assert (reply.text, reply.prediction, reply.restricted_prediction) == (text, prediction, "yes")
+    assert (reply.texts[0], reply.prediction, reply.restricted_prediction) == (text, prediction, "yes")
 
 
 def test_the_opening_of_all_answers_is_given(engine):
@@ -165,7 +165,7 @@ def test_a_model_with_weights_missing(model_folder, tmp_path):
     del weights["model.norm.weight"]
     save_file(weights, tmp_path / "model/model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"weights are missing: model.norm.weight"):
-        HuggingFaceEngine(tmp_path / "model")
+        HuggingFaceEngine(tmp_path / "model").next_tokens([[1]], [[2]])
 
 
 @pytest.mark.slow

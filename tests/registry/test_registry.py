@@ -80,7 +80,7 @@ def test_summary_report_and_card(artifacts, platform):
     }
     assert summary["sizes"] == {"sft": 100, "awq": 30}
     assert [(row["model"], row["accuracy"]) for row in summary["results"]] == [("sft", 0.5), ("awq", 0.5)]
-    assert manifest.metadata["pubmedqa/awq/accuracy"] == 0.5
+    assert manifest.metadata["pubmedqa/top_token/awq/accuracy"] == 0.5
     card = manifest.fetch("model_card.md").read_text()
     assert ADVISORY in card
     assert "| guidelines | 20 | 9,000 | 1 | 400 |" in card
