@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, comb, sqrt
+from math import comb, sqrt
 from statistics import NormalDist
 
 CONFIDENCE = 0.95
@@ -70,13 +71,14 @@ class ReliabilityBin:
 
 def reliability(confidences: Sequence[float], correct: Sequence[bool], bins: int = 10) -> list[ReliabilityBin]:
     """The reliability diagram: answers by confidence in bins of equal width; empty bins are left out."""
+    edges = [index / bins for index in range(bins + 1)]
     members: dict[int, list[tuple[float, bool]]] = {}
     for confidence, is_right in zip(confidences, correct, strict=True):
-        members.setdefault(max(0, ceil(confidence * bins) - 1), []).append((confidence, is_right))
+        members.setdefault(max(0, bisect_left(edges, confidence) - 1), []).append((confidence, is_right))
     return [
         ReliabilityBin(
-            low=index / bins,
-            high=(index + 1) / bins,
+            low=edges[index],
+            high=edges[index + 1],
             n=len(found),
             confidence=sum(confidence for confidence, _ in found) / len(found),
             accuracy=sum(is_right for _, is_right in found) / len(found),

@@ -17,19 +17,18 @@ from components.platform.manifest import Manifest
 QUESTIONS_EACH = 30
 
 
-def make_tokenizer():
+def make_tokenizer(special_tokens=SPECIAL_TOKENS, **others):
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,
-        special_tokens=["<unk>", "<s>", "</s>", "<pad>", *SPECIAL_TOKENS],
+        special_tokens=["<unk>", "<s>", "</s>", "<pad>", *special_tokens],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     tokenizer.train_from_iterator(["question answer yes no maybe physician the of to examination"] * 3, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="</s>", pad_token="<pad>", chat_template=CHAT_TEMPLATE
-    )
+    settings = {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "<pad>", "chat_template": CHAT_TEMPLATE}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **settings | others)
 
 
 def make_model(max_position_embeddings=1024):

@@ -21,6 +21,7 @@ from components.platform.errors import InputError
 
 RETRIES = 5
 RETRY_STATUSES = (429, 500, 502, 503, 504)
+# The model's whole distribution: else a server takes these from the model's generation_config.json.
 UNCHANGED = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
