@@ -52,7 +52,7 @@ def _losses(stages: dict[str, Any]) -> Table:
 
 def _results(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="Evaluation", title_justify="left")
-    for column in ("benchmark", "mode", "model", "questions", "accuracy", "95% interval", "unparsed", "among options"):
+    for column in ("benchmark", "mode", "model", "n", "accuracy", "95% interval", "unparsed", "among options"):
         table.add_column(column, justify="left" if column in {"benchmark", "mode", "model"} else "right")
     for row in rows:
         interval = f"{row['ci_low']:.3f} – {row['ci_high']:.3f}"

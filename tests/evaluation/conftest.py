@@ -15,18 +15,19 @@ from components.platform.context import PlatformSettings, TrackingSettings
 from components.platform.manifest import Manifest
 
 QUESTIONS_EACH = 30
+TEXT = "question answer yes no maybe physician the of to examination"
 
 
-def make_tokenizer(special_tokens=SPECIAL_TOKENS, **others):
+def make_tokenizer(special_tokens=SPECIAL_TOKENS, vocab_size=400, text=TEXT, **others):
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
+        vocab_size=vocab_size,
         special_tokens=["<unk>", "<s>", "</s>", "<pad>", *special_tokens],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator(["question answer yes no maybe physician the of to examination"] * 3, trainer)
+    tokenizer.train_from_iterator([text] * 3, trainer)
     settings = {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "<pad>", "chat_template": CHAT_TEMPLATE}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **settings | others)
 
@@ -82,12 +83,14 @@ def data(tmp_path_factory):
     trained = {f"t{number}": record | {"QUESTION": f"{record['QUESTION']} Once?"} for number, record in records.items()}
     (root / "eval/pubmedqa/ori_pqal.json").write_text(json.dumps(records | trained))
     (root / "eval/pubmedqa/test_ground_truth.json").write_text(json.dumps(decisions))
-    with (root / "eval/medqa/test_4_options.jsonl").open("w") as file:
+    for split, which in (("test", "Which?"), ("train", "Which then?")):
+        lines = []
         for number in numbers:
             options = {label: f"drug {label}{number}" for label in "ABCD"}
             label = "ABCD"[number % 4]
-            line = {"question": f"Which? {number}", "options": options, "answer_idx": label, "answer": options[label]}
-            file.write(json.dumps(line) + "\n")
+            line = {"question": f"{which} {number}", "options": options, "answer_idx": label, "answer": options[label]}
+            lines.append(json.dumps(line) + "\n")
+        (root / f"eval/medqa/{split}_4_options.jsonl").write_text("".join(lines))
     for subject in ("anatomy", "virology"):
         with (root / f"eval/mmlu/{subject}_test.csv").open("w", newline="") as file:
             rows = ([f"What is {number}?", "one", "two", "three", "four", "ABCD"[number % 4]] for number in numbers)

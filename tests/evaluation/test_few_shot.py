@@ -11,7 +11,7 @@ from components.evaluation.demonstrations import choose_demonstrations
 from components.evaluation.engine.huggingface import HuggingFaceEngine
 from components.evaluation.items import prepare_few_shot
 from components.evaluation.modes import top_token
-from components.evaluation.settings import EvaluationSettings
+from components.evaluation.settings import EvaluationSettings, FewShotSettings
 from components.platform.errors import InputError
 from components.platform.manifest import Manifest
 from components.platform.questions.benchmark import load_benchmark
@@ -120,9 +120,12 @@ def test_a_question_that_does_not_fit_behind_demonstrations_is_shortened(base, p
     assert all(item.tokens[: cut.shared] == whole.items[0].tokens[: cut.shared] for item in shortened)
 
 
-def test_nothing_is_loaded_where_there_is_nothing_to_ask(base_folder, platform, monkeypatch):
+def test_nothing_is_loaded_where_a_question_cannot_be_asked(base_folder, platform, monkeypatch):
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", lambda *_, **__: pytest.fail("loaded"))
     model = Manifest.of_folder("base", base_folder.parent)
-    settings = SETTINGS.model_copy(update={"benchmarks": ("medqa-4-option",)})
-    with pytest.raises(InputError, match="train_4_options.jsonl: no such file"):
+    settings = SETTINGS.model_copy(update={"benchmarks": ("mmlu-medical",)})
+    with pytest.raises(InputError, match=r"_dev.csv: "):
+        stage.run(settings, platform, model=model, label="base")
+    settings = SETTINGS.model_copy(update={"few_shot": FewShotSettings(shots=50)})
+    with pytest.raises(InputError, match="50 demonstrations are wanted"):
         stage.run(settings, platform, model=model, label="base")
