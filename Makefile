@@ -3,6 +3,7 @@
 # make lint   style and architecture checks
 # make bench-corpus   how fast the corpus stage is next to datatrove and Hugging Face datasets (minutes)
 # make bench-train    how fast the training engine is next to a plain Hugging Face loop (minutes)
+# make bench-evaluation   how fast scoring is next to lm-evaluation-harness (minutes)
 # All set themselves up; the only thing to have is Python 3.11 (and root, if its venv module or, for the tests,
 # Chromium is missing).
 
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 # Real source files where there are any; the project's own sample otherwise.
 export MEDITRON_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint bench-corpus bench-train chromium clean
+.PHONY: demo test lint bench-corpus bench-train bench-evaluation chromium clean
 
 demo: $(VENV)/.ready
 	$(BIN)/meditron run --recipe laptop
@@ -37,6 +38,9 @@ chromium:
 	  { [ "$$(id -u)" = 0 ] && apt-get update -q && \
 	    apt-get install -qy --no-install-recommends chromium chromium-driver; } || \
 	  { echo 'error: Chromium is needed: apt-get install chromium chromium-driver'; exit 1; }
+
+bench-evaluation: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.evaluation
 
 clean:
 	rm -rf runs $(VENV)

@@ -72,9 +72,9 @@ def markdown(cpu: Sequence[Result], gpu: Sequence[Result], gpu_name: str | None)
     return "\n".join(lines)
 
 
-def machine() -> list[str]:
+def machine(libraries: Sequence[str] = LIBRARIES) -> list[str]:
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in libraries)
     return [
         f"- {datetime.date.today().isoformat()}, {model[1] if model else platform.machine()}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}",

@@ -1,0 +1,1 @@
+"""How fast scoring is next to lm-evaluation-harness: see README.md."""
