@@ -28,9 +28,9 @@ TINY = Shape(hidden=32, intermediate=64, layers=2, heads=4, tokens=600, vocabula
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__)
-    parser.add_argument("--questions", type=int, default=24, help="of each benchmark (24)")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each program that count (3)")
-    parser.add_argument("--batch-size", type=int, default=16, help="of both programs (16)")
+    parser.add_argument("--questions", type=int, default=16, help="of each benchmark (16)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each program that count (5)")
+    parser.add_argument("--batch-size", type=int, default=4, help="of both programs (4)")
     parser.add_argument("--tiny", action="store_true", help="a model of no meaning, and write no results")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "benchmarks" / "evaluation", help="scratch folder")
     arguments = parser.parse_args()
