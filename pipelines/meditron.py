@@ -32,6 +32,8 @@ def meditron(recipe: Recipe) -> BaseComponent:
         tuned = step(sft, recipe.sft, corpus=corpus, base=pretrained).outputs["model"]
         quantized = step(quantize, recipe.quantization, corpus=corpus, tuned=tuned).outputs["model"]
 
+        base_score = step(evaluate, recipe.base_evaluation, label="pretrained", model=pretrained)
+        base_score = base_score.set_display_name("evaluate pretrained").outputs["evaluation"]
         before = step(evaluate, recipe.evaluation, label="sft", model=tuned)
         before = before.set_display_name("evaluate sft").outputs["evaluation"]
         after = step(evaluate, recipe.evaluation, label="awq", model=quantized, baseline=before)
@@ -44,6 +46,7 @@ def meditron(recipe: Recipe) -> BaseComponent:
             pretrained=pretrained,
             tuned=tuned,
             quantized=quantized,
+            pretrained_evaluation=base_score,
             tuned_evaluation=before,
             quantized_evaluation=after,
         ).outputs["registered"]

@@ -14,7 +14,7 @@ def check_sources(recipe: Recipe) -> None:
         InputError: some are missing; the message names them all, and the sections that want them.
     """
     problems = []
-    for section in ("corpus", "pretrain", "sft", "quantization", "evaluation"):
+    for section in ("corpus", "pretrain", "sft", "quantization", "base_evaluation", "evaluation"):
         for pattern in getattr(recipe, section).source_patterns():
             try:
                 data.check(recipe.platform, pattern)

@@ -30,10 +30,13 @@ class Recipe(Settings):
     pretrain: PretrainSettings
     sft: SftSettings
     quantization: QuantizationSettings
-    evaluation: EvaluationSettings
+    base_evaluation: EvaluationSettings = Field(
+        description="how the pretrained model is asked, which knows no chat yet"
+    )
+    evaluation: EvaluationSettings = Field(description="how the fine-tuned model is asked, before and after AWQ")
     registry: RegistrySettings
 
-    @field_validator("evaluation")
+    @field_validator("base_evaluation", "evaluation")
     @classmethod
     def _what_is_asked_was_not_read(cls, evaluation: EvaluationSettings, info: ValidationInfo) -> EvaluationSettings:
         corpus: CorpusSettings | None = info.data.get("corpus")

@@ -60,7 +60,7 @@ def plan(settings: EvaluationSettings, platform: PlatformSettings, engine: Engin
     return [
         round_
         for mode in settings.modes
-        for name in settings.benchmarks_of(mode)
+        for name in settings.benchmarks
         for round_ in _rounds(mode, name, settings, platform, engine)
     ]
 

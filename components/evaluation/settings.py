@@ -20,9 +20,6 @@ class FewShotSettings(Settings):
     seeds: tuple[int, ...] = Field(
         default=(0, 1, 2), min_length=1, description="each draws one set of demonstrations for all questions"
     )
-    benchmarks: BenchmarkNames | None = Field(
-        default=None, description="only these of the benchmarks, such as those whose demonstrations are at hand"
-    )
 
     @field_validator("seeds")
     @classmethod
@@ -86,19 +83,12 @@ class EvaluationSettings(Settings):
             raise ValueError("engine is vllm, but no server is named; add `vllm: {url: ...}`")
         if self.engine != "vllm" and self.vllm is not None:
             raise ValueError(f"a vllm server is named, but engine is {self.engine}; set `engine: vllm`")
-        if unknown := [name for name in self.few_shot.benchmarks or () if name not in self.benchmarks]:
-            raise ValueError(f"few_shot.benchmarks names {unknown[0]}, which is not one of benchmarks")
         return self
-
-    def benchmarks_of(self, mode: Mode) -> tuple[str, ...]:
-        """Names of the benchmarks that are evaluated in a mode."""
-        chosen = self.few_shot.benchmarks if mode == "few_shot" else None
-        return self.benchmarks if chosen is None else chosen
 
     def splits(self) -> list[tuple[str, str]]:
         """Benchmark and split of all questions that are read, demonstrations included."""
         asked = [(name, load_benchmark(name).evaluation_split) for name in self.benchmarks]
-        shown = self.benchmarks_of("few_shot") if "few_shot" in self.modes else ()
+        shown = self.benchmarks if "few_shot" in self.modes else ()
         return [*asked, *((name, load_benchmark(name).demonstration_split) for name in shown)]
 
     def source_patterns(self) -> list[str]:

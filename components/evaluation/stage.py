@@ -119,7 +119,7 @@ def score(
     other = results.read_items(baseline.fetch(results.ITEMS)) if baseline else []
     rows = []
     for mode in settings.modes:
-        for name in settings.benchmarks_of(mode):
+        for name in settings.benchmarks:
             own = [verdict for verdict in verdicts if (verdict.mode, verdict.benchmark) == (mode, name)]
             row = results.score(load_benchmark(name), own, mode, label)
             if baseline:

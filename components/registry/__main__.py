@@ -15,7 +15,8 @@ from components.platform.settings import load_section
 from components.registry import stage
 from components.registry.settings import RegistrySettings
 
-ROLES = ("corpus", "pretrained", "tuned", "quantized", "tuned_evaluation", "quantized_evaluation")
+MODELS = ("pretrained", "tuned", "quantized")
+ROLES = ("corpus", *MODELS, *(f"{model}_evaluation" for model in MODELS))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -12,6 +12,7 @@ def register(
     pretrained: Input[Model],
     tuned: Input[Model],
     quantized: Input[Model],
+    pretrained_evaluation: Input[Artifact],
     tuned_evaluation: Input[Artifact],
     quantized_evaluation: Input[Artifact],
     registered: Output[Artifact],
@@ -30,6 +31,7 @@ def register(
         "pretrained": Manifest.load(pretrained.path),
         "tuned": Manifest.load(tuned.path),
         "quantized": Manifest.load(quantized.path),
+        "pretrained_evaluation": Manifest.load(pretrained_evaluation.path),
         "tuned_evaluation": Manifest.load(tuned_evaluation.path),
         "quantized_evaluation": Manifest.load(quantized_evaluation.path),
     }

@@ -25,6 +25,7 @@ def run(
     pretrained: Manifest,
     tuned: Manifest,
     quantized: Manifest,
+    pretrained_evaluation: Manifest,
     tuned_evaluation: Manifest,
     quantized_evaluation: Manifest,
 ) -> Manifest:
@@ -38,6 +39,7 @@ def run(
         "pretrained": pretrained,
         "tuned": tuned,
         "quantized": quantized,
+        "pretrained_evaluation": pretrained_evaluation,
         "tuned_evaluation": tuned_evaluation,
         "quantized_evaluation": quantized_evaluation,
     }
@@ -46,7 +48,8 @@ def run(
         raise InputError("these artifacts don't belong to one run: " + "; ".join(breaks))
 
     def work(folder: Path) -> dict[str, Any]:
-        summary = summarise(corpus, pretrained, tuned, quantized, [tuned_evaluation, quantized_evaluation])
+        evaluations = [pretrained_evaluation, tuned_evaluation, quantized_evaluation]
+        summary = summarise(corpus, pretrained, tuned, quantized, evaluations)
         write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
         write_atomically(folder / "model_card.md", model_card(settings.model_name, summary, artifacts))
         write_atomically(folder / REPORT_NAME, page(settings.model_name, summary).html())

@@ -15,9 +15,10 @@ DEPENDENCIES = {
     "pretrain": {"corpus"},
     "sft": {"corpus", "pretrain"},
     "quantize": {"corpus", "sft"},
-    "evaluate": {"sft"},
-    "evaluate-2": {"evaluate", "quantize"},
-    "register": {"corpus", "pretrain", "sft", "quantize", "evaluate", "evaluate-2"},
+    "evaluate": {"pretrain"},
+    "evaluate-2": {"sft"},
+    "evaluate-3": {"evaluate-2", "quantize"},
+    "register": {"corpus", "pretrain", "sft", "quantize", "evaluate", "evaluate-2", "evaluate-3"},
 }
 
 

@@ -81,7 +81,7 @@ def test_interrupted_in_pretraining_then_resumed_to_the_end(home):
 
     assert start(home).wait(timeout=500) == 0, output(home)
     assert f"already made: {corpus.uri}" in output(home)
-    kinds = {"corpus": 1, "pretrain": 1, "sft": 1, "awq": 1, "evaluation": 2, "registry": 1}
+    kinds = {"corpus": 1, "pretrain": 1, "sft": 1, "awq": 1, "evaluation": 3, "registry": 1}
     assert {kind: len(finished(home, kind)) for kind in kinds} == kinds
 
 
@@ -105,7 +105,16 @@ def test_everything_is_accounted_for_in_mlflow(home):
         for run in runs
         if run.data.tags.get("mlflow.parentRunId") == parents[-1].info.run_id
     }
-    stages = {"corpus", "pretrain", "sft", "quantize", "evaluate-sft", "evaluate-awq", "register"}
+    stages = {
+        "corpus",
+        "pretrain",
+        "sft",
+        "quantize",
+        "evaluate-pretrained",
+        "evaluate-sft",
+        "evaluate-awq",
+        "register",
+    }
     assert set(children) == stages
     assert {run.info.status for run in children.values()} == {"FINISHED"}
     assert len(client.get_metric_history(children["pretrain"].info.run_id, "loss")) == 24
@@ -122,7 +131,7 @@ def test_running_again_makes_nothing_twice_and_the_same(home):
     before = {kind: finished(home, kind) for kind in ("corpus", "pretrain", "sft", "awq", "evaluation", "registry")}
     (home / "log.txt").unlink()
     assert start(home).wait(timeout=200) == 0, output(home)
-    assert output(home).count("already made") == 9
+    assert output(home).count("already made") == 10
     assert {kind: finished(home, kind) for kind in before} == before
 
 

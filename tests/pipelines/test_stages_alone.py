@@ -9,7 +9,7 @@ import pytest
 from components.platform.manifest import Manifest
 from pipelines.recipe import RECIPES
 
-STAGES = ("corpus", "training", "quantization", "evaluation", "registry", "chat")
+STAGES = ("corpus", "training", "quantization", "evaluation", "registry")
 
 
 def run(folder: Path, stage: str, *arguments: str) -> str:

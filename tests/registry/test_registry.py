@@ -58,7 +58,7 @@ def artifacts(tmp_path):
         f"{role}_evaluation": make(
             "evaluation", f"evaluation-{label}", {"results.json": json.dumps([result(label, 0.5)])}, {"model": label}
         )
-        for role, label in (("tuned", "sft"), ("quantized", "awq"))
+        for role, label in (("pretrained", "pretrained"), ("tuned", "sft"), ("quantized", "awq"))
     }
     return {"corpus": corpus, "pretrained": pretrained, "tuned": tuned, "quantized": quantized, **evaluations}
 
@@ -79,7 +79,8 @@ def test_summary_report_and_card(artifacts, platform):
         "validation_loss": [[1, 8.4]],
     }
     assert summary["sizes"] == {"sft": 100, "awq": 30}
-    assert [(row["model"], row["accuracy"]) for row in summary["results"]] == [("sft", 0.5), ("awq", 0.5)]
+    models = [("pretrained", 0.5), ("sft", 0.5), ("awq", 0.5)]
+    assert [(row["model"], row["accuracy"]) for row in summary["results"]] == models
     assert manifest.metadata["pubmedqa/top_token/awq/accuracy"] == 0.5
     card = manifest.fetch("model_card.md").read_text()
     assert ADVISORY in card
