@@ -2,16 +2,16 @@
 
 import os
 
-from mlflow.exceptions import MlflowException
-from mlflow.server import get_app_client
+import requests
 
-client = get_app_client("basic-auth", tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
-name, password = os.environ["PIPELINE_USERNAME"], os.environ["PIPELINE_PASSWORD"]
-try:
-    client.create_user(name, password)
-    print(f"user {name} added")
-except MlflowException as error:
-    if error.error_code != "RESOURCE_ALREADY_EXISTS":
-        raise
-    client.update_user_password(name, password)
-    print(f"password of user {name} set")
+USERS = f"{os.environ['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/users"
+ADMIN = os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]
+user = {"username": os.environ["PIPELINE_USERNAME"], "password": os.environ["PIPELINE_PASSWORD"]}
+
+answer = requests.post(f"{USERS}/create", json=user, auth=ADMIN, timeout=60)
+done = "added"
+if "RESOURCE_ALREADY_EXISTS" in answer.text:
+    answer = requests.patch(f"{USERS}/update-password", json=user, auth=ADMIN, timeout=60)
+    done = "is there; its password is set"
+answer.raise_for_status()
+print(f"user {user['username']} {done}")
