@@ -5,7 +5,7 @@
 # make bench-train    how fast the training engine is next to a plain Hugging Face loop (minutes)
 # make bench-evaluation   how fast scoring is next to lm-evaluation-harness (minutes)
 # All set themselves up; the only thing to have is Python 3.11 (and root, if its venv module or, for the tests,
-# Chromium is missing).
+# Chromium or PostgreSQL is missing).
 
 VENV ?= .venv
 PYTHON ?= python3.11
@@ -13,13 +13,14 @@ BIN := $(VENV)/bin
 # Real source files where there are any; the project's own sample otherwise.
 export MEDITRON_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint bench-corpus bench-train bench-evaluation chromium clean
+.PHONY: demo test lint bench-corpus bench-train bench-evaluation test-tools clean
 
 demo: $(VENV)/.ready
 	$(BIN)/meditron run --recipe laptop
 
-test: $(VENV)/.ready chromium
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+# Each of the two processes computes with one thread: with more they would wait for one another.
+test: $(VENV)/.ready test-tools
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -32,12 +33,12 @@ bench-corpus: $(VENV)/.ready
 bench-train: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.train
 
-# The tests of the chat page drive a real browser.
-chromium:
-	@{ command -v chromium && command -v chromedriver; } >/dev/null || \
+# The tests drive a real browser and a real database server.
+test-tools:
+	@{ command -v chromium && command -v chromedriver && ls /usr/lib/postgresql; } >/dev/null 2>&1 || \
 	  { [ "$$(id -u)" = 0 ] && apt-get update -q && \
-	    apt-get install -qy --no-install-recommends chromium chromium-driver; } || \
-	  { echo 'error: Chromium is needed: apt-get install chromium chromium-driver'; exit 1; }
+	    apt-get install -qy --no-install-recommends chromium chromium-driver postgresql; } || \
+	  { echo 'error: the tests need more: apt-get install chromium chromium-driver postgresql'; exit 1; }
 
 bench-evaluation: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.evaluation
