@@ -276,7 +276,7 @@ def test_bad_lines_are_named(platform, line, message):
     ("values", "message"),
     [
         ({}, "nothing to train on"),
-        ({"benchmarks": [{"name": "medqa"}]}, "no benchmark is called 'medqa'; choose from"),
+        ({"benchmarks": [{"name": "medka"}]}, "no benchmark is called 'medka'; choose from"),
         ({"benchmarks": [{"name": "pubmedqa", "split": "test"}]}, "training on it makes the score worthless"),
         ({"benchmarks": [{"name": "pubmedqa", "split": "dev"}]}, "pubmedqa has no split 'dev'; it has test, train"),
         ({"benchmarks": [{"name": "pubmedqa"}, {"name": "pubmedqa"}]}, "pubmedqa train is listed twice"),
