@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from components.platform.errors import InputError, SettingsError
+from components.platform.weights import SINGLE_NAME, indexed_files
 from components.quantization.gemm import COLUMNS_PER_WORD
 from components.quantization.settings import ModelSettings
 
@@ -53,11 +53,7 @@ def check_model(settings: ModelSettings, folder: Path) -> None:
 
 
 def _check_files(folder: Path) -> None:
-    index = folder / "model.safetensors.index.json"
-    shards = ["model.safetensors"]
-    if index.is_file():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    for name in ("config.json", "tokenizer_config.json", *shards):
+    for name in ("config.json", "tokenizer_config.json", *(indexed_files(folder) or [SINGLE_NAME])):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: missing; expected a whole Hugging Face folder: model and tokenizer")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):

@@ -14,22 +14,22 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.platform.errors import InputError
 from components.platform.progress import Progress
+from components.platform.weights import INDEX_NAME, WeightFiles
 
 if TYPE_CHECKING:
-    from safetensors import safe_open
     from torch import Tensor
 
 BITS = 4
 COLUMNS_PER_WORD = 32 // BITS
 OUTPUT_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 
-CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
+CONFIG = "config.json"
 PACKED = ".weight_packed"
 COMPANIONS = (".weight_scale", ".weight_zero_point", ".weight_shape")
 
@@ -50,22 +50,22 @@ def write_gemm(source: Path, target: Path, group_size: int) -> None:
     config.pop("torch_dtype", None)  # an older name of dtype
     (target / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
 
-    places = _weight_map(source)
-    names = defaultdict(list)
-    for name, file in places.items():
-        if not name.endswith(COMPANIONS):
-            names[file].append(name)
-    written, total = {}, 0
+    names, written, total = defaultdict(list), {}, 0
+    with WeightFiles(source) as weights:
+        for name, file in weights.file_of.items():
+            if not name.endswith(COMPANIONS):
+                names[file].append(name)
     with Progress("gemm", len(names), "files") as progress:
         for file in sorted(names):
-            tensors = dict(_converted(names[file], _Reader(source, places), source))
+            with WeightFiles(source) as weights:  # opened anew, for what is open may stay in memory
+                tensors = dict(_converted(names[file], weights))
             save_file(tensors, target / file, metadata={"format": "pt"})
             written |= dict.fromkeys(tensors, file)
             total += sum(tensor.nbytes for tensor in tensors.values())
             progress.update(1)
-    if (source / INDEX).is_file():
+    if (source / INDEX_NAME).is_file():
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(written.items()))}
-        (target / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
+        (target / INDEX_NAME).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
 def quantization_config(group_size: int) -> dict[str, Any]:
@@ -98,47 +98,22 @@ def pack(values: Tensor) -> Tensor:
     return result
 
 
-class _Reader:
-    """Tensors by name, wherever they lie: files are cut without regard to what belongs together."""
-
-    def __init__(self, folder: Path, places: Mapping[str, str]) -> None:
-        self._folder, self._places = folder, places
-        self._open: dict[str, safe_open] = {}
-
-    def __call__(self, name: str) -> Tensor:
-        from safetensors import safe_open
-
-        file = self._places[name]
-        if file not in self._open:
-            self._open[file] = safe_open(self._folder / file, framework="pt")
-        return self._open[file].get_tensor(name)
-
-
-def _weight_map(folder: Path) -> dict[str, str]:
-    """Name of a tensor → name of its file."""
-    from safetensors import safe_open
-
-    if (folder / INDEX).is_file():
-        return json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
-    with safe_open(folder / SINGLE, framework="pt") as file:
-        return dict.fromkeys(file.keys(), SINGLE)
-
-
-def _converted(names: list[str], read: _Reader, source: Path) -> Iterator[tuple[str, Tensor]]:
+def _converted(names: list[str], weights: WeightFiles) -> Iterator[tuple[str, Tensor]]:
     from compressed_tensors.compressors.pack_quantized.helpers import unpack_from_int32
 
+    source = weights.folder
     for name in names:
         if not name.endswith(PACKED):
-            yield name, _half(name, read(name), source)
+            yield name, _half(name, weights.tensor(name), source)
             continue
         layer = name.removesuffix(PACKED)
-        scale, zero_point, shape = (read(layer + part) for part in COMPANIONS)
+        scale, zero_point, shape = (weights.tensor(layer + part) for part in COMPANIONS)
         scales = _half(layer, scale, source)
         if not scales.all():
             raise InputError(f"{source}: a scale of {layer} is too small for float16; leave out gemm")
         # compressed-tensors counts from -8 to 7
         offset = 2 ** (BITS - 1)
-        values = unpack_from_int32(read(name), BITS, shape) + offset
+        values = unpack_from_int32(weights.tensor(name), BITS, shape) + offset
         zeros = unpack_from_int32(zero_point, BITS, scale.shape, packed_dim=0) + offset
         yield f"{layer}.qweight", pack(values.T)
         yield f"{layer}.qzeros", pack(zeros.T)

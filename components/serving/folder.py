@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from components.platform.chat import SPECIAL_TOKENS
 from components.platform.errors import InputError
+from components.platform.weights import indexed_files
 
 _FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
-_INDEX, _TEMPLATE = "model.safetensors.index.json", "chat_template.jinja"
+_TEMPLATE = "chat_template.jinja"
 
 
 @dataclass(frozen=True)
@@ -49,16 +52,24 @@ def find_model(folder: Path) -> ModelFolder:
     return ModelFolder(folder, context, _json(folder / "generation_config.json"))
 
 
+def room_for_answer(length: int, context: int) -> int:
+    """Tokens that an answer may have behind a conversation of `length` tokens.
+
+    Raises:
+        InputError: none.
+    """
+    if length >= context:
+        raise InputError(f"the conversation has {length} tokens, the model's context {context}; start a new one")
+    return context - length
+
+
 def _weights(folder: Path) -> list[Path]:
     """The files that the index names, or those that are there."""
-    if (folder / _INDEX).is_file():
-        return sorted({folder / name for name in _json(folder / _INDEX)["weight_map"].values()})
-    return sorted(folder.glob("*.safetensors"))
+    indexed = indexed_files(folder)
+    return sorted(folder.glob("*.safetensors")) if indexed is None else [folder / name for name in indexed]
 
 
 def _check_weights(paths: list[Path]) -> None:
-    from safetensors import SafetensorError, safe_open
-
     for path in paths:
         try:
             with safe_open(path, framework="numpy"):  # compares the header with the size of the file

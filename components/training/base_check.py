@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -10,7 +9,8 @@ import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 
 from components.platform.errors import InputError
-from components.training.convert import INDEX_NAME, SINGLE_NAME, WeightFiles, stored_name
+from components.platform.weights import INDEX_NAME, SINGLE_NAME, WeightFiles, indexed_files
+from components.training.convert import stored_name
 from components.training.models.common.config import ModelConfig
 
 
@@ -20,7 +20,8 @@ def check_weights(folder: Path, config: ModelConfig) -> None:
     Raises:
         InputError: a file is missing or cut short, or a tensor is missing or has another shape.
     """
-    for name in _file_names(folder):
+    single = [SINGLE_NAME] if (folder / SINGLE_NAME).is_file() else []
+    for name in indexed_files(folder) or single:
         try:
             with safe_open(folder / name, framework="pt"):
                 pass
@@ -36,16 +37,6 @@ def check_weights(folder: Path, config: ModelConfig) -> None:
                     f"{folder}: {name} is {found}, but config.json implies {expected}; "
                     "config.json and weights must be of one model"
                 )
-
-
-def _file_names(folder: Path) -> list[str]:
-    index = folder / INDEX_NAME
-    if not index.is_file():
-        return [SINGLE_NAME] if (folder / SINGLE_NAME).is_file() else []
-    try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{index}: expected a weight_map, tensor by tensor: {error!r}; fetch it again") from None
 
 
 def _shapes(config: ModelConfig) -> dict[str, list[int]]:

@@ -6,9 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -18,13 +16,13 @@ from torch import Tensor, nn
 
 from components.platform.errors import InputError
 from components.platform.storage import write_atomically
+from components.platform.weights import INDEX_NAME, SINGLE_NAME, WeightFiles
 from components.training.models.common.config import ModelConfig, read_record
 from components.training.process import Process
 from components.training.tokenizer import read_tokenizer
 
 BYTES_PER_FILE = 4 * 1024**3
 ROWS_AT_ONCE = 8192  # of an embedding table, when its mean is computed
-INDEX_NAME, SINGLE_NAME = "model.safetensors.index.json", "model.safetensors"
 
 
 @torch.no_grad()
@@ -88,47 +86,6 @@ def _mean_row(files: WeightFiles, name: str) -> Tensor:
     for first in range(0, rows, ROWS_AT_ONCE):
         total += files.slice(name)[first : first + ROWS_AT_ONCE].double().sum(0)
     return total / rows
-
-
-class WeightFiles:
-    """The safetensors files of a Hugging Face folder, opened once each."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._stack = ExitStack()
-        self._handles: dict[str, Any] = {}
-        self._file_of = _weight_map(folder)
-
-    def __enter__(self) -> WeightFiles:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._file_of
-
-    def slice(self, name: str) -> Any:
-        """A lazy view of a tensor: indexing it reads just those rows or columns."""
-        if name not in self:
-            raise InputError(f"{self.folder}: the weights have no tensor {name}")
-        file = self._file_of[name]
-        if file not in self._handles:
-            self._handles[file] = self._stack.enter_context(safe_open(self.folder / file, framework="pt"))
-        return self._handles[file].get_slice(name)
-
-    def shape(self, name: str) -> list[int]:
-        return self.slice(name).get_shape()
-
-
-def _weight_map(folder: Path) -> dict[str, str]:
-    """Tensor name → file name."""
-    if (folder / INDEX_NAME).is_file():
-        return json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))["weight_map"]
-    if not (folder / SINGLE_NAME).is_file():
-        raise InputError(f"{folder}: no {SINGLE_NAME} and no {INDEX_NAME}; expected a Hugging Face model folder")
-    with safe_open(folder / SINGLE_NAME, framework="pt") as file:
-        return dict.fromkeys(file.keys(), SINGLE_NAME)
 
 
 def export_model(

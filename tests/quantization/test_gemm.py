@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from components.platform.errors import InputError
+from components.platform.weights import INDEX_NAME
 from components.quantization import awq
 from components.quantization.awq import load_model, quantize_by_rounding, save_compressed
-from components.quantization.gemm import INDEX, write_gemm
+from components.quantization.gemm import write_gemm
 from tests.quantization.tiny_llama import tiny_llama
 
 GROUP = 32
@@ -111,9 +112,9 @@ def test_index_names_every_tensor(folders: tuple[Path, Path]) -> None:
     _, gemm = folders
     files = sorted(gemm.glob("*.safetensors"))
     if len(files) == 1:
-        assert not (gemm / INDEX).exists()
+        assert not (gemm / INDEX_NAME).exists()
         return
-    index = json.loads((gemm / INDEX).read_text())
+    index = json.loads((gemm / INDEX_NAME).read_text())
     assert len(files) > 5
     assert index["weight_map"] == {name: path.name for path in files for name in load_file(path)}
     assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in tensors(gemm).values())

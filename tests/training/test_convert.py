@@ -172,7 +172,7 @@ def test_unsupported_models_are_refused(tmp_path: Path, change: dict, message: s
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    from components.training.convert import WeightFiles
+    from components.platform.weights import WeightFiles
 
     write_new_model(TINY, 0.02, 7, tmp_path / "model")
     shutil.move(tmp_path / "model" / "model.safetensors", tmp_path / "elsewhere")

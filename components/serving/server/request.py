@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from components.platform.chat import render
 from components.platform.errors import InputError
-from components.serving.folder import ModelFolder
+from components.serving.folder import ModelFolder, room_for_answer
 
 MODEL_NAME = "meditron"
 """What clients call the model, whatever its folder is called."""
@@ -81,10 +81,7 @@ class RequestReader:
         wanted = request.max_completion_tokens or request.max_tokens
         if self._model.context is not None:
             length = len(self._tokenizer.encode(text, add_special_tokens=False).ids)
-            if (room := self._model.context - length) < 1:
-                raise InputError(
-                    f"the conversation has {length} tokens, the model's context {self._model.context}; start a new one"
-                )
+            room = room_for_answer(length, self._model.context)
             wanted = min(wanted or room, room)
         return request.model_copy(update={"max_tokens": wanted, "max_completion_tokens": None})
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.platform.chat import END, Message
-from components.platform.errors import InputError
 from components.platform.quiet import stderr_only_on_failure
-from components.serving.folder import find_model
+from components.serving.folder import find_model, room_for_answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
@@ -78,16 +77,15 @@ class ChatModel:
         prompt = self.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         ).to(self._model.device)
-        length, limit = prompt["input_ids"].shape[1], self._model.config.max_position_embeddings
-        if length >= limit:
-            raise InputError(f"the conversation has {length} tokens, the model's context {limit}; start a new one")
+        length = prompt["input_ids"].shape[1]
+        room = room_for_answer(length, self._model.config.max_position_embeddings)
         drawn = {}
         if sampling.temperature > 0:  # top_k 0: transformers would leave out all but 50 tokens
             drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         with stderr_only_on_failure():  # the first answer unpacks quantized weights
             output = self._model.generate(
                 **prompt,
-                max_new_tokens=min(sampling.max_new_tokens, limit - length),
+                max_new_tokens=min(sampling.max_new_tokens, room),
                 do_sample=sampling.temperature > 0,
                 **drawn,
                 eos_token_id=[self._end, self.tokenizer.eos_token_id],
