@@ -20,8 +20,7 @@ def files(settings: Decontaminate | None, platform: PlatformSettings) -> tuple[S
     found = {}
     for name in settings.benchmarks if settings else ():
         benchmark = load_benchmark(name)
-        for role in benchmark.files(benchmark.evaluation_split, platform).values():
-            found |= {file.name: file for file in role}
+        found |= {file.name: file for file in benchmark.source_files(benchmark.evaluation_split, platform)}
     return tuple(found.values())
 
 

@@ -13,7 +13,8 @@ from components.evaluation.modes import chain_of_thought, top_token
 from components.evaluation.modes.reply import Reply
 from components.evaluation.settings import EvaluationSettings, Mode
 from components.platform.context import PlatformSettings
-from components.platform.questions.benchmark import load_benchmark
+from components.platform.questions.benchmark import Benchmark, load_benchmark
+from components.platform.questions.question import Question
 from components.platform.questions.readers import read_questions
 from components.platform.questions.sampling import sample
 
@@ -57,11 +58,13 @@ def plan(settings: EvaluationSettings, platform: PlatformSettings, engine: Engin
     Raises:
         InputError: a benchmark's file is missing or broken, or the model can't be asked so.
     """
+    benchmarks = [load_benchmark(name) for name in settings.benchmarks]
+    questions = [read_questions(benchmark, benchmark.evaluation_split, platform) for benchmark in benchmarks]
     return [
         round_
         for mode in settings.modes
-        for name in settings.benchmarks
-        for round_ in _rounds(mode, name, settings, platform, engine)
+        for benchmark, own in zip(benchmarks, questions, strict=True)
+        for round_ in _rounds(mode, benchmark, own, settings, platform, engine)
     ]
 
 
@@ -81,10 +84,14 @@ def prompts_at_once(mode: Mode, settings: EvaluationSettings) -> int:
 
 
 def _rounds(
-    mode: Mode, name: str, settings: EvaluationSettings, platform: PlatformSettings, engine: Engine
+    mode: Mode,
+    benchmark: Benchmark,
+    questions: Sequence[Question],
+    settings: EvaluationSettings,
+    platform: PlatformSettings,
+    engine: Engine,
 ) -> Iterator[Round]:
-    benchmark, style = load_benchmark(name), settings.prompt_style
-    questions = read_questions(benchmark, benchmark.evaluation_split, platform)
+    name, style = benchmark.name, settings.prompt_style
     asked = sample(questions, settings.max_items, settings.seed)
     if mode == "top_token":
         yield Round(mode, name, None, prepare(asked, benchmark, style, engine))

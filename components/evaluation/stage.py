@@ -44,8 +44,7 @@ def run(
     sources = {
         file.name: file
         for name, split in settings.splits()
-        for files in load_benchmark(name).files(split, platform).values()
-        for file in files
+        for file in load_benchmark(name).source_files(split, platform)
     }
 
     def work(folder: Path) -> dict[str, Any]:

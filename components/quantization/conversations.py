@@ -30,8 +30,7 @@ def source_files(settings: ModelSettings, platform: PlatformSettings) -> list[So
         InputError: one is missing.
     """
     names = settings.benchmarks if settings.calibration_conversations else ()
-    by_role = [load_benchmark(name).files(SPLIT, platform) for name in names]
-    found = {file for roles in by_role for files in roles.values() for file in files}
+    found = {file for name in names for file in load_benchmark(name).source_files(SPLIT, platform)}
     return sorted(found, key=lambda file: file.name)
 
 

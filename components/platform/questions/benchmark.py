@@ -65,6 +65,10 @@ class Benchmark(Settings):
             for role, patterns in self.splits[split].items()
         }
 
+    def source_files(self, split: str, platform: PlatformSettings) -> list[SourceFile]:
+        """The same without their roles; a file may be there more than once. Raises as `files` does."""
+        return [file for files in self.files(split, platform).values() for file in files]
+
 
 def benchmark_names() -> list[str]:
     """Names of all benchmarks, sorted."""

@@ -83,12 +83,11 @@ def source_files(settings: ConversationSettings, platform: PlatformSettings) -> 
 def _benchmark_files(part: BenchmarkPart, platform: PlatformSettings) -> list[SourceFile]:
     """Files of a benchmark's split; none where an optional one is not there."""
     try:
-        by_role = load_benchmark(part.name).files(part.split, platform)
+        return load_benchmark(part.name).source_files(part.split, platform)
     except InputError:
         if part.optional:
             return []
         raise
-    return [file for files in by_role.values() for file in files]
 
 
 def read_conversations(settings: ConversationSettings, platform: PlatformSettings) -> Iterator[Conversation]:
