@@ -92,7 +92,7 @@ class BatchRampUpSettings(Settings):
     samples: PositiveInt = Field(description="samples over which the steps are spread evenly")
 
 
-Recompute = Literal["none", "selective", "full"]
+RecomputeKind = Literal["none", "selective", "full"]
 
 
 class TrainingSettings(Settings):
@@ -116,7 +116,7 @@ class TrainingSettings(Settings):
     clip_grad: NonNegativeFloat = Field(1.0, description="largest global gradient norm (paper); 0: no clipping")
 
     dtype: Literal["fp32", "bf16"] = Field("bf16", description="type of weights and activations (paper: bf16)")
-    recompute: Recompute = Field(
+    recompute: RecomputeKind = Field(
         "none",
         description="made again in the backward pass, for want of memory; selective: what is cheap; full: each layer",
     )

@@ -8,7 +8,7 @@ from typing import Literal
 from components.platform.errors import SettingsError
 from components.training.parallel.layout import ParallelLayout
 from components.training.planner.sizes import ModelSizes
-from components.training.settings import PretrainSettings, Recompute
+from components.training.settings import PretrainSettings, RecomputeKind
 
 BYTES = {"bf16": 2, "fp32": 4}
 
@@ -30,7 +30,7 @@ class PlannedRun:
     global_batch_size: int
     train_iters: int
     dtype: Literal["bf16", "fp32"] = "bf16"
-    recompute: Recompute = "none"
+    recompute: RecomputeKind = "none"
     compiled: bool = False
 
     def __post_init__(self) -> None:

@@ -70,7 +70,7 @@ class ModelSizes:
     def layer_matrix_parameters(self) -> int:
         """Parameters in the matrices of one decoder layer."""
         attention = 2 * self.hidden_size * (self.query_width + self.kv_width)
-        return attention + (3 if self.layer.gated_mlp else 2) * self.hidden_size * self.intermediate_size
+        return attention + self.layer.mlp_matrices * self.hidden_size * self.intermediate_size
 
     @property
     def layer_parameters(self) -> int:

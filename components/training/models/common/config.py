@@ -80,6 +80,10 @@ class LayerTraits:
     gathers: int = 2
     scatters: int = 2
 
+    @property
+    def mlp_matrices(self) -> int:
+        return 3 if self.gated_mlp else 2
+
 
 class ModelConfig(Protocol):
     """What engine, conversion and stages know of a model, whatever its family."""
@@ -160,8 +164,7 @@ def rope_config(record: Mapping[str, Any], origin: str) -> RopeConfig:
 def layer_matrix_parameters(config: ModelConfig) -> int:
     """Parameters in the matrices of one decoder layer, over all ranks."""
     attention = 2 * config.head_dim * (config.num_attention_heads + config.num_key_value_heads)
-    mlp_matrices = 3 if config.layer_traits.gated_mlp else 2
-    return config.hidden_size * (attention + mlp_matrices * config.intermediate_size)
+    return config.hidden_size * (attention + config.layer_traits.mlp_matrices * config.intermediate_size)
 
 
 def layout_problems(config: ModelConfig, layout: ParallelLayout, sequence_length: int) -> list[str]:
