@@ -123,7 +123,7 @@ def test_output_is_streamed_and_environment_is_passed(folder: Path, capsys: pyte
     launch(job(folder, "print", "--flag", "value with spaces"), LauncherSettings())
     lines = capsys.readouterr().out.splitlines()
     assert "rank 0 2 1 blue --flag value with spaces" in lines
-    assert "rank 1 2 1 blue --flag value with spaces" in lines
+    assert "[rank 1] rank 1 2 1 blue --flag value with spaces" in lines, "only rank 0's lines are without their rank"
 
 
 def test_failing_rank_is_named_with_its_traceback(folder: Path) -> None:

@@ -6,6 +6,7 @@ itself tells neither the traceback nor, after a signal, the exit code.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import runpy
@@ -15,6 +16,7 @@ import time
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TextIO
 
 from components.platform.launcher.processes import die_with_parent
 
@@ -39,7 +41,7 @@ def read_reports(folder: Path) -> list[RankReport]:
 
 def _report(exit_code: int, trace: str) -> None:
     folder = os.environ.get(REPORTS_VARIABLE)
-    if folder is None:  # in a pod the log is the report
+    if folder is None:  # started by hand
         return
     report = RankReport(int(os.environ["RANK"]), exit_code, time.time(), trace)
     temporary = Path(folder, f"{report.rank}.tmp")
@@ -47,10 +49,48 @@ def _report(exit_code: int, trace: str) -> None:
     os.replace(temporary, temporary.with_suffix(".json"))
 
 
+class RankPrefix:
+    """A text stream that begins each line with its rank, and passes on whole lines in one write each."""
+
+    def __init__(self, stream: TextIO, rank: int) -> None:
+        self._stream = stream
+        self._prefix = f"[rank {rank}] "
+        self._unfinished = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._unfinished = (self._unfinished + text).split("\n")
+        if lines:
+            self._stream.write("".join(f"{self._prefix}{line}\n" for line in lines))
+            self._stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """An unfinished line waits for its end; others would be written into it."""
+
+    def finish(self) -> None:
+        if self._unfinished:
+            self.write("\n")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _share_output() -> None:
+    """Ranks share a pipe: they must not cut into one another's lines, and of those it must be clear whose they are.
+
+    Rank 0's are the job's progress, and stay as they are.
+    """
+    sys.stdout.reconfigure(line_buffering=True)
+    rank = int(os.environ.get("RANK", "0"))
+    if rank != 0:
+        sys.stdout, sys.stderr = RankPrefix(sys.stdout, rank), RankPrefix(sys.stderr, rank)
+        atexit.register(sys.stdout.finish)
+        atexit.register(sys.stderr.finish)
+
+
 def main() -> None:
     die_with_parent(signal.SIGKILL)
-    # Whole lines in one write each: ranks share a pipe and must not cut into one another's lines.
-    sys.stdout.reconfigure(line_buffering=True)
+    _share_output()
     sys.argv = sys.argv[1:]
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
