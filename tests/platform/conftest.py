@@ -7,6 +7,7 @@ from components.platform.context import PlatformSettings, TrackingSettings
 from components.platform.storage import s3 as access
 from tests.conftest import SECRET
 from tests.platform.faults import FaultyProxy
+from tests.platform.launching import cluster, start  # noqa: F401 - fixtures
 from tests.platform.small_hub import SmallHub
 
 HUB_TOKEN = "hf_aTokenThatNobodyMaySee"

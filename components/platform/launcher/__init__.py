@@ -21,10 +21,10 @@ def launch(job: JobSpec, settings: LauncherSettings) -> None:
         LaunchError: the job failed; the message holds the tail of the first failing rank.
     """
     # Imported on demand: the kubernetes client is absent from images that only run torchrun.
-    if settings.kind == "pytorchjob":
-        from components.platform.launcher.pytorchjob import run_pytorchjob
+    if settings.kind != "torchrun":
+        from components.platform.launcher.cluster_job import run_on_cluster
 
-        run_pytorchjob(job, settings)
+        run_on_cluster(job, settings)
     else:
         from components.platform.launcher.torchrun import run_torchrun
 

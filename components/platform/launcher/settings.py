@@ -8,9 +8,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from components.platform.settings import Settings
 
+OF_THE_RUNTIME = ("secret_env", "priority_class", "gang_scheduling")
+"""What only the training runtime of a TrainJob can say."""
+
 
 class PyTorchJobSettings(Settings):
-    """The pods of a Kubeflow PyTorchJob: one per node, each holding all GPUs of its node."""
+    """The pods of a Kubeflow PyTorchJob (or TrainJob): one per node, each holding all GPUs of its node."""
 
     namespace: str = Field(description="Kubernetes namespace of the job")
     image: str = Field(description="training image, best pinned by digest")
@@ -23,6 +26,17 @@ class PyTorchJobSettings(Settings):
     rdma_devices: PositiveInt = Field(default=1, description="RDMA devices per pod, when rdma_resource is set")
     shm_size: str = Field(default="64Gi", description="memory-backed /dev/shm, for NCCL and data loaders")
     env: dict[str, str] = Field(default={}, description="environment of the ranks, e.g. NCCL_IB_GID_INDEX")
+    network_block: str | None = Field(
+        default=None, description="node label whose nodes are close in the network; pods prefer to share its value"
+    )
+    annotations: dict[str, str] = Field(
+        default={}, description="annotations of the pods, e.g. k8s.v1.cni.cncf.io/networks for RoCE interfaces"
+    )
+    priority_class: str | None = Field(default=None, description="Kubernetes priority class of the pods")
+    gang_scheduling: bool = Field(
+        default=False, description="all pods or none; the training operator must run with --gang-scheduler-name"
+    )
+    run_as_user: PositiveInt = Field(default=1000, description="numeric user and group of the ranks, never root")
     secret_env: tuple[str, ...] = Field(default=(), description="secrets whose keys become environment variables")
     volume_claims: dict[str, str] = Field(default={}, description="mount path: name of the claim, e.g. the workspace")
     queue: str | None = Field(default=None, description="Kueue local queue; the job then starts suspended")
@@ -35,14 +49,29 @@ class PyTorchJobSettings(Settings):
     pending_timeout_seconds: PositiveInt = Field(
         default=24 * 3600, description="longest time in the queue, until all pods run"
     )
-    poll_seconds: PositiveFloat = Field(default=5, description="time between two looks at the job")
+    start_error_grace_seconds: PositiveFloat = Field(
+        default=300, description="longest time a pod may fail to start, e.g. to pull its image, before we give up"
+    )
+    poll_seconds: PositiveFloat = Field(
+        default=5, description="longest time between two looks at the job, and before trying again what failed"
+    )
+
+
+class TrainJobSettings(Settings):
+    """The training runtime that a TrainJob starts from (Trainer 2.2 or newer; experimental)."""
+
+    runtime: str = Field(default="torch-distributed", description="name of the training runtime")
+    runtime_kind: Literal["ClusterTrainingRuntime", "TrainingRuntime"] = Field(
+        default="ClusterTrainingRuntime", description="whether it belongs to the cluster or to the namespace"
+    )
 
 
 class LauncherSettings(Settings):
     """Where ranks run and for how long."""
 
-    kind: Literal["torchrun", "pytorchjob"] = Field(
-        default="torchrun", description="torchrun: processes of this machine; pytorchjob: pods of a cluster"
+    kind: Literal["torchrun", "pytorchjob", "trainjob"] = Field(
+        default="torchrun",
+        description="torchrun: processes of this machine; pytorchjob: pods of a cluster; trainjob: experimental",
     )
     timeout_seconds: PositiveInt = Field(default=14 * 24 * 3600, description="longest running time of one job")
     exit_duration_minutes: PositiveFloat | None = Field(
@@ -51,10 +80,31 @@ class LauncherSettings(Settings):
     grace_seconds: PositiveFloat = Field(
         default=60, description="time the ranks have for a checkpoint between SIGTERM and SIGKILL"
     )
-    pytorchjob: PyTorchJobSettings | None = Field(default=None, description="the pods, when kind is pytorchjob")
+    min_bus_bandwidth_gb_per_second: PositiveFloat | None = Field(
+        default=None,
+        description="all-reduce bus bandwidth (1e9 bytes/s) that a job of several nodes is started with; "
+        "a short job on the same pods measures it first",
+    )
+    pytorchjob: PyTorchJobSettings | None = Field(
+        default=None, description="the pods, when kind is pytorchjob or trainjob"
+    )
+    trainjob: TrainJobSettings = Field(default=TrainJobSettings(), description="used when kind is trainjob")
 
     @model_validator(mode="after")
     def _pods_are_described(self) -> LauncherSettings:
-        if self.kind == "pytorchjob" and self.pytorchjob is None:
-            raise ValueError("kind is pytorchjob: add a section `pytorchjob:` with at least namespace and image")
+        if self.kind != "torchrun" and self.pytorchjob is None:
+            raise ValueError(
+                f"kind is {self.kind}: add a section `pytorchjob:`, the pods, with at least namespace and image"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_trainjob_can_say_so(self) -> LauncherSettings:
+        if self.kind == "trainjob":
+            for field in OF_THE_RUNTIME:
+                if getattr(self.pytorchjob, field):
+                    raise ValueError(
+                        f"kind is trainjob: pytorchjob.{field} can't be said in a TrainJob; leave it out, and say it "
+                        f"in the training runtime {self.trainjob.runtime}"
+                    )
         return self
