@@ -169,6 +169,8 @@ class Cluster(ThreadingHTTPServer):
             status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
             yield json.dumps({"type": "ERROR", "object": status}) + "\n"
             return
+        bookmark = {"kind": "Bookmark", "metadata": {"resourceVersion": str(version)}}
+        yield json.dumps({"type": "BOOKMARK", "object": bookmark}) + "\n"
         position = 0
         while True:
             with self.changed:

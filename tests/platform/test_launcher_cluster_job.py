@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,23 @@ def test_broken_connections_cost_nothing(cluster: Cluster, start: Start) -> None
     launcher.ends()
     assert launcher.log == lines
     assert not cluster._faults
+
+
+def test_watch_goes_on_from_the_last_change(cluster: Cluster, start: Start) -> None:
+    def versions() -> list[int]:
+        return [int(found[1]) for r in cluster.requests if (found := re.search(r"/pods\?.*resourceVersion=(\d+)", r))]
+
+    launcher = start()
+    job = cluster.job()
+    cluster.until(lambda: len(versions()) == 1)
+    job.run()
+    launcher.says("running")
+    cluster.break_streams()
+    cluster.until(lambda: len(versions()) == 2)
+    first, second = versions()
+    assert second > first
+    job.succeed()
+    launcher.ends()
 
 
 def test_equal_lines_are_all_shown(cluster: Cluster, start: Start) -> None:
