@@ -6,9 +6,8 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from kubernetes import client, config
 from urllib3 import HTTPResponse
@@ -16,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from components.platform.launcher.job import LaunchError
 from components.platform.launcher.kinds import JobKind
+from components.platform.launcher.streams import ConflictError, ExpiredError, NotThereError, Stream, UnavailableError
 
 T = TypeVar("T")
 
@@ -23,62 +23,6 @@ OUTAGE_SECONDS = 600  # how long the API server may be away before we give up
 DELETE_SECONDS = 20  # the same when we were told to stop: we are killed 30 s after that
 REQUEST_SECONDS = 30
 STREAM_SECONDS = 300  # how long a stream may be silent; then it is opened anew, for the connection may be dead
-
-
-class UnavailableError(Exception):
-    """The API server is away, or busy; `retry_after` in seconds if it says so."""
-
-    def __init__(self, reason: str, retry_after: float = 0) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
-
-
-class ExpiredError(Exception):
-    """The API server no longer knows what has changed since then: list again."""
-
-
-class ConflictError(Exception):
-    """There is an object of that name."""
-
-
-class NotThereError(Exception):
-    """There is no such object, or its log can't be read yet."""
-
-
-class Stream:
-    """Lines of an answer that goes on and on. Another thread may `cancel` it.
-
-    Attributes:
-        rest: what came after the last line's end, when the stream has ended.
-    """
-
-    def __init__(self, response: HTTPResponse) -> None:
-        self.rest = ""
-        self._response = response
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[str]:
-        """Raises UnavailableError when the connection breaks."""
-        held = b""
-        try:
-            for chunk in self._response.stream():
-                *lines, held = (held + chunk).split(b"\n")
-                yield from (line.decode(errors="replace") for line in lines)
-        except (HTTPError, OSError) as error:
-            raise UnavailableError(str(error)) from None
-        self.rest = held.decode(errors="replace")
-
-    def close(self) -> None:
-        self._response.close()
-
-    def cancel(self) -> None:
-        with contextlib.suppress(ValueError, RuntimeError, OSError):  # ended already
-            self._response.shutdown()
 
 
 class Cluster:

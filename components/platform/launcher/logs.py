@@ -7,9 +7,10 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from components.platform.launcher.cluster import Cluster, NotThereError, Stream, UnavailableError
+from components.platform.launcher.cluster import Cluster
 from components.platform.launcher.job import LaunchError
 from components.platform.launcher.status import PodStatus
+from components.platform.launcher.streams import NotThereError, Stream, UnavailableError
 
 KEPT_LINES = 400  # of each pod, for the triage
 FIRST_LOG_LINES = 1000  # shown of a job that was running already

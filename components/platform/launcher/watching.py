@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from components.platform.launcher.cluster import ExpiredError, NotThereError, Source, Stream, UnavailableError
+from components.platform.launcher.cluster import Source
 from components.platform.launcher.job import LaunchError
+from components.platform.launcher.streams import ExpiredError, NotThereError, Stream, UnavailableError
 
 CATCH_UP_SECONDS = 0.05
 
