@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from components.platform.errors import UserError
+from components.platform.errors import DetachedError, UserError
+from pipelines.cluster_cli import add_cluster_verbs, add_images_argument, submission_of
 
 INTERRUPTED = 130  # the shell's code for a command ended by Ctrl-C
 
@@ -26,6 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except DetachedError as watching:
+        print(f"\n{watching}", file=sys.stderr)
+        return INTERRUPTED
     except KeyboardInterrupt:
         print("\ninterrupted; run again to go on from here", file=sys.stderr)
         return INTERRUPTED
@@ -47,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compile_ = verbs.add_parser("compile", help="compile a recipe to KFP pipeline YAML")
     _recipe_arguments(compile_)
+    add_images_argument(compile_)
     compile_.add_argument("-o", "--output", type=Path, required=True, help="the YAML file to write")
     compile_.set_defaults(verb=_compile)
 
@@ -73,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--co2", type=float, help="grams of CO₂ per kWh of electricity")
     plan.set_defaults(verb=_plan)
 
+    add_cluster_verbs(verbs)
+
     verbs.add_parser("chat", help="talk to a model that was made", add_help=False)
     verbs.add_parser("serve", help="serve it with OpenAI's API and a chat page", add_help=False)
     return parser
@@ -94,21 +101,20 @@ def _sizes(text: str) -> tuple[int, int, int]:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from pipelines.preflight import check_sources
-    from pipelines.recipe import load_recipe
-    from pipelines.running import run_recipe
+    from pipelines.preflight.sources import check_sources
+    from pipelines.running import run
+    from pipelines.submission import Submission
     from pipelines.summary import print_summary
 
-    recipe = load_recipe(arguments.recipe, arguments.data)
-    check_sources(recipe)
-    print_summary(run_recipe(recipe), recipe.platform)
+    submission = Submission.of(arguments.recipe, arguments.data)
+    check_sources(submission.recipe)
+    print_summary(run(submission), submission.recipe.platform)
 
 
 def _compile(arguments: argparse.Namespace) -> None:
-    from pipelines.compiling import compile_recipe
-    from pipelines.recipe import load_recipe
+    from pipelines.compiling import compile_submission
 
-    compile_recipe(load_recipe(arguments.recipe), arguments.output)
+    compile_submission(submission_of(arguments), arguments.output)
     print(f"wrote {arguments.output}")
 
 

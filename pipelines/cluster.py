@@ -20,9 +20,26 @@ class StepPlacement(Settings):
     tolerate: list[str] = Field(default=[], description="taint keys it tolerates (effect NoSchedule)")
 
 
+class KubeflowSettings(Settings):
+    """The Kubeflow Pipelines server that runs are submitted to. Credentials come from the environment."""
+
+    host: str | None = Field(
+        default=None, description="address of its API; default: $KF_PIPELINES_ENDPOINT, else that of the cluster"
+    )
+    namespace: str = Field(
+        default="kubeflow", description="where the pods of the steps run; your profile's in a multi-user Kubeflow"
+    )
+    experiment: str = Field(default="meditron", description="KFP experiment of the runs")
+    service_account: str | None = Field(default=None, description="of the steps; default: KFP's pipeline-runner")
+    pipeline_root: str | None = Field(
+        default=None, description="where KFP keeps its own (small) artifacts; default: what the server is set up for"
+    )
+
+
 class ClusterSettings(Settings):
     """Placement of the steps, by step name, and the secrets all of them get as environment variables."""
 
+    kubeflow: KubeflowSettings = KubeflowSettings()
     default: StepPlacement = StepPlacement()
     steps: dict[str, StepPlacement] = Field(default={}, description="placement of single steps, instead of the default")
     corpus_tasks: int = Field(default=1, ge=1, description="pods that work side by side on the shards of the corpus")
@@ -59,6 +76,9 @@ def place(task: PipelineTask, cluster: ClusterSettings) -> PipelineTask:
         task.set_env_variable(name, value)
     if cluster.retries:
         task.set_retry(cluster.retries)
-    # The run's id comes through the environment: as a parameter it would void KFP's cache.
+    # KFP's cache looks at parameters alone: it would take a step that lists source files for done although there are
+    # new ones. A step finds its finished result by content; MLflow then knows of it in this run, too.
+    task.set_caching_options(False)
+    # As a parameter the run's id would make every submission another pipeline.
     kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
     return task

@@ -1,4 +1,4 @@
-"""Compile a recipe's DAG to KFP IR YAML (with its Kubernetes platform spec)."""
+"""Compile a submission's DAG to KFP IR YAML (with its Kubernetes platform spec)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 from kfp import compiler
 
 from pipelines.meditron import meditron
-from pipelines.recipe import Recipe
+from pipelines.submission import Submission
 
 
-def compile_recipe(recipe: Recipe, output: Path) -> None:
+def compile_submission(submission: Submission, output: Path) -> None:
+    """Write the YAML: the same bytes for the same submission."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(meditron(recipe), str(output))
+    compiler.Compiler().compile(meditron(submission), str(output))

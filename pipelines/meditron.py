@@ -8,15 +8,16 @@ from kfp.dsl.base_component import BaseComponent
 from components.evaluation.component import evaluate
 from components.platform.settings import Settings
 from components.quantization.component import quantize
-from components.registry.component import register
+from components.registry.component import record_submission, register
 from components.training.component import pretrain, sft
 from pipelines.cluster import place
 from pipelines.corpus import gap_replay
-from pipelines.recipe import Recipe
+from pipelines.submission import Submission
 
 
-def meditron(recipe: Recipe) -> BaseComponent:
+def meditron(submission: Submission) -> BaseComponent:
     """The pipeline of one recipe: the same for a laptop and a cluster."""
+    recipe = submission.recipe
     platform = recipe.platform.model_dump_json()
 
     def step(component: BaseComponent, section: Settings, **inputs: Any) -> dsl.PipelineTask:
@@ -27,7 +28,8 @@ def meditron(recipe: Recipe) -> BaseComponent:
 
     @dsl.pipeline(name=f"meditron-{recipe.name}", description=meditron.__doc__)
     def pipeline() -> dsl.Artifact:
-        corpus = build_corpus().output
+        step(record_submission, recipe.registry, submission=submission.to_json())
+        corpus = build_corpus().set_caching_options(False).output  # why: see `place`
         pretrained = step(pretrain, recipe.pretrain, corpus=corpus).outputs["model"]
         tuned = step(sft, recipe.sft, corpus=corpus, base=pretrained).outputs["model"]
         quantized = step(quantize, recipe.quantization, corpus=corpus, tuned=tuned).outputs["model"]

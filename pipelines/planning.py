@@ -30,7 +30,7 @@ def plan(arguments: argparse.Namespace) -> None:
     """
     recipe = load_recipe(arguments.recipe)
     settings = recipe.pretrain
-    hardware = load_hardware(arguments.hardware or _hardware_of(recipe), arguments.network_gbits)
+    hardware = load_hardware(arguments.hardware or hardware_of(recipe), arguments.network_gbits)
     sizes = base_sizes(recipe, arguments.model_config)
     recipe_layout = settings.layout.for_rank(0)
     compiled = settings.compile or arguments.compiled
@@ -91,6 +91,7 @@ def _new_model(recipe: Recipe) -> ModelSizes:
     return ModelSizes.of(new.config(tokenizer.vocab_size))
 
 
-def _hardware_of(recipe: Recipe) -> str:
+def hardware_of(recipe: Recipe) -> str:
+    """Name of the GPUs that the recipe's pods ask for."""
     pods = recipe.platform.launcher.pytorchjob
     return hardware_of_label(pods.node_selector.get("nvidia.com/gpu.product") if pods else None)

@@ -16,6 +16,7 @@ from components.quantization.settings import QuantizationSettings
 from components.registry.settings import RegistrySettings
 from components.training.settings import PretrainSettings, SftSettings
 from pipelines.cluster import ClusterSettings
+from pipelines.credentials import refuse_credentials_in, refuse_secret_variables
 
 RECIPES = Path(str(resources.files("pipelines") / "recipes"))
 
@@ -35,6 +36,23 @@ class Recipe(Settings):
     )
     evaluation: EvaluationSettings = Field(description="how the fine-tuned model is asked, before and after AWQ")
     registry: RegistrySettings
+
+    # Credentials are looked for from here: the message of an error further down would show the value.
+    @field_validator("platform")
+    @classmethod
+    def _platform_holds_no_credentials(cls, platform: PlatformSettings) -> PlatformSettings:
+        refuse_credentials_in(platform.tracking.uri)
+        if platform.launcher.pytorchjob:
+            refuse_secret_variables(platform.launcher.pytorchjob.env)
+        return platform
+
+    @field_validator("cluster")
+    @classmethod
+    def _cluster_holds_no_credentials(cls, cluster: ClusterSettings) -> ClusterSettings:
+        if cluster.kubeflow.host:
+            refuse_credentials_in(cluster.kubeflow.host)
+        refuse_secret_variables(cluster.env)
+        return cluster
 
     @field_validator("base_evaluation", "evaluation")
     @classmethod
@@ -57,12 +75,23 @@ def load_recipe(name_or_path: str, data: str | None = None) -> Recipe:
     Raises:
         SettingsError: one line per problem, with file, line and key.
     """
-    path = Path(name_or_path)
-    if path.suffix not in {".yaml", ".yml"}:
-        path = RECIPES / f"{name_or_path}.yaml"
-        if not path.is_file():
-            shipped = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.yaml")))
-            raise SettingsError(f"no recipe {name_or_path!r}; shipped are {shipped}; or give a .yaml file")
+    path = recipe_path(name_or_path)
     file = read_recipe(path)
     recipe = validate(Recipe, file.values, file)
     return recipe.model_copy(update={"platform": recipe.platform.located(path, data)})
+
+
+def recipe_path(name_or_path: str) -> Path:
+    """The file of a recipe.
+
+    Raises:
+        SettingsError: no recipe of this name is shipped.
+    """
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        return path
+    path = RECIPES / f"{name_or_path}.yaml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.yaml")))
+        raise SettingsError(f"no recipe {name_or_path!r}; shipped are {shipped}; or give a .yaml file")
+    return path

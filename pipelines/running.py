@@ -21,10 +21,10 @@ from components.platform.step import RUNNER_VARIABLE
 from components.platform.tracking import finish_pipeline
 from pipelines.console import QuietConsole
 from pipelines.meditron import meditron
-from pipelines.recipe import Recipe
+from pipelines.submission import Submission
 
 
-def run_recipe(recipe: Recipe) -> Manifest:
+def run(submission: Submission) -> Manifest:
     """Run every stage as a subprocess; finished ones are found again, an interrupted one resumes.
 
     Returns:
@@ -33,6 +33,7 @@ def run_recipe(recipe: Recipe) -> Manifest:
     Raises:
         UserError: a step failed; what it printed says why.
     """
+    recipe = submission.recipe
     os.environ["KFP_RUN_ID"] = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     for of_no_matter_here in (".*non-Python base image.*", ".*have no effect in the current local runner.*"):
         warnings.filterwarnings("ignore", message=of_no_matter_here)
@@ -42,7 +43,7 @@ def run_recipe(recipe: Recipe) -> Manifest:
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root)
         try:
             with _signals_end_steps(), contextlib.redirect_stdout(QuietConsole(sys.stdout)):
-                task = meditron(recipe)()
+                task = meditron(submission)()
             manifest = Manifest.load(task.output.path)
             status = "FINISHED"
         except KeyboardInterrupt:

@@ -11,3 +11,7 @@ class SettingsError(UserError):
 
 class InputError(UserError):
     """Input data is missing or unusable; the message names the file (and line or record) and what was expected."""
+
+
+class DetachedError(KeyboardInterrupt):
+    """The user stopped watching something that goes on elsewhere; the message says how to come back."""

@@ -79,7 +79,19 @@ class Step(PlainStep[T]):
         """
         numbers = {k: v for k, v in manifest.metadata.items() if isinstance(v, int | float)}
         self.tracked.log_metrics(numbers)
-        self.tracked.set_tags({"meditron.artifact": manifest.uri, "meditron.digest": manifest.digest})
+        made_from = {
+            f"meditron.input.{role}": digest
+            for role, digest in manifest.made_by.get("inputs", {}).items()
+            if "/" not in role  # a corpus also names its many parts; they are listed in the manifest
+        }
+        self.tracked.set_tags(
+            {
+                "meditron.artifact": manifest.uri,
+                "meditron.digest": manifest.digest,
+                "meditron.code": manifest.made_by["code"],
+                **made_from,
+            }
+        )
         if manifest.has(METRICS_NAME):
             self.tracked.log_history(manifest.read_jsonl(METRICS_NAME))
         manifest.save(output.path)

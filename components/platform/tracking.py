@@ -6,7 +6,9 @@ MLFLOW_* variables those win over the recipe (KFP 2.17's MLflow plugin sets them
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +16,10 @@ from typing import Any, Literal
 from urllib.parse import urlparse
 
 from components.platform.context import PlatformSettings
+from components.platform.errors import InputError
 from components.platform.launcher import LaunchInterrupted
 
+SUBMISSION_FILE, RECIPE_FILE = "submission.json", "recipe.yaml"
 RUN_ID_TAG, STAGE_TAG = "meditron.run_id", "meditron.stage"
 PARAM_LENGTH = 6000  # MLflow's limit for one parameter's value
 METRICS_PER_BATCH = 1000  # MLflow's limit for one log-batch request
@@ -167,6 +171,41 @@ def finish_pipeline(platform: PlatformSettings, status: Literal["FINISHED", "FAI
     """Close the parent run of the pipeline."""
     tracker = Tracker(platform)
     tracker.client.set_terminated(tracker.parent_run(), status)
+
+
+def record_submission(platform: PlatformSettings, submission: str) -> None:
+    """Keep with the parent run what it was submitted from.
+
+    Args:
+        submission: JSON with at least `text` (the recipe file), `code`, `commit`, `version` and `images`.
+    """
+    tracker = Tracker(platform)
+    run_id, record = tracker.parent_run(), json.loads(submission)
+    tracker.client.log_text(run_id, submission, SUBMISSION_FILE)
+    tracker.client.log_text(run_id, record["text"], RECIPE_FILE)
+    for key in ("code", "commit", "version"):
+        if record[key] is not None:
+            tracker.client.set_tag(run_id, f"meditron.{key}", record[key])
+    for image, digest in record["images"].items():
+        tracker.client.set_tag(run_id, f"meditron.image.{image.replace(':', '/')}", digest)
+
+
+def read_submission(uri: str, run_id: str) -> str:
+    """What `record_submission` kept with a run; `run_id` may also be that of one of its stages.
+
+    Raises:
+        InputError: there is no such run, or it has no such record.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(tracking_uri=uri)
+    try:
+        parent = client.get_run(run_id).data.tags.get("mlflow.parentRunId", run_id)
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(client.download_artifacts(parent, SUBMISSION_FILE, folder)).read_text(encoding="utf-8")
+    except (MlflowException, OSError) as error:
+        raise InputError(f"MLflow run {run_id} at {uri}: no {SUBMISSION_FILE} to be had: {error}") from None
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,6 +5,17 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Model, Output
 
 
 @dsl.component(base_image="meditron/pipeline", install_kfp_package=False)
+def record_submission(settings: str, platform: str, submission: str) -> None:
+    """Note in MLflow what the run was made from, so that it can be made again: recipe, code version, image digests."""
+    from components.platform.step import PlainStep
+    from components.platform.tracking import record_submission
+    from components.registry.settings import RegistrySettings
+
+    with PlainStep("record", RegistrySettings, settings, platform) as step:
+        record_submission(step.platform, submission)
+
+
+@dsl.component(base_image="meditron/pipeline", install_kfp_package=False)
 def register(
     settings: str,
     platform: str,

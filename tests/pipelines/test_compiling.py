@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.platform.context import PlatformSettings
 from pipelines.cli import main
 from pipelines.recipe import RECIPES, load_recipe
+from pipelines.versions import code_version
 
 NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 DEPENDENCIES = {
+    "record-submission": set(),
     "corpus": set(),
     "pretrain": {"corpus"},
     "sft": {"corpus", "pretrain"},
@@ -67,19 +70,83 @@ def test_every_step_knows_its_run(compiled, name):
         assert fields == {"KFP_RUN_ID": "metadata.labels['pipeline/runid']"}
 
 
-@pytest.mark.parametrize("name", ["meditron-7b", "meditron-70b"])
-def test_cluster_steps_get_images_resources_and_secrets(compiled, name):
+@pytest.mark.parametrize("name", NAMES)
+def test_kfp_caches_nothing(compiled, name):
+    """Its cache would not see new source files."""
+    assert "enableCache" not in yaml.safe_dump(compiled[name][0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_run_is_recorded_as_it_was_submitted(compiled, name):
+    parameters = compiled[name][0]["root"]["dag"]["tasks"]["record-submission"]["inputs"]["parameters"]
+    record = json.loads(parameters["submission"]["runtimeValue"]["constant"])
+    assert record["text"] == (RECIPES / f"{name}.yaml").read_text()
+    assert record["code"] == code_version()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_step_is_placed_as_the_recipe_says(compiled, name):
+    """Image, resources, node pool, secrets, claims, variables and retries of each step, one by one."""
     pipeline, platform = compiled[name]
-    executors = pipeline["deploymentSpec"]["executors"]
-    for label, executor in executors.items():
-        assert executor["container"]["image"].startswith("meditron/"), label
-        secrets = {secret["secretName"] for secret in platform[label]["secretAsEnv"]}
-        assert secrets == {"meditron-s3", "meditron-mlflow"}
-    gpu = executors["exec-quantize"]["container"]["resources"]["accelerator"]
-    assert (gpu["resourceType"], gpu["resourceCount"]) == ("nvidia.com/gpu", "1")
-    assert platform["exec-quantize"]["nodeSelector"]["labels"]
-    assert platform["exec-quantize"]["tolerations"][0]["key"] == "nvidia.com/gpu"
-    assert "accelerator" not in executors["exec-pretrain"]["container"].get("resources", {}), "ranks get GPUs, not it"
+    cluster = load_recipe(name).cluster
+    for step, label, task, executor in steps(pipeline):
+        placement, kubernetes = cluster.steps.get(step, cluster.default), platform[label]
+        container = executor["container"]
+        assert container["image"] == (placement.image or "meditron/pipeline"), label
+        resources = container.get("resources", {})
+        assert resources.get("resourceCpuLimit") == placement.cpu, label
+        assert resources.get("resourceMemoryLimit") == placement.memory, label
+        gpus = {"resourceType": "nvidia.com/gpu", "resourceCount": str(placement.gpus)} if placement.gpus else {}
+        accelerator = resources.get("accelerator", {})
+        assert {key: accelerator[key] for key in gpus} == gpus
+        assert bool(accelerator) == bool(gpus), label
+        assert kubernetes.get("nodeSelector", {}).get("labels", {}) == placement.node_selector, label
+        tolerations = [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in placement.tolerate]
+        assert kubernetes.get("tolerations", []) == tolerations, label
+        secrets = {
+            secret["secretName"]: {entry["secretKey"]: entry["envVar"] for entry in secret["keyToEnv"]}
+            for secret in kubernetes.get("secretAsEnv", [])
+        }
+        assert secrets == cluster.secrets, label
+        claims = {mount["mountPath"]: mount["constant"] for mount in kubernetes.get("pvcMount", [])}
+        assert claims == cluster.volume_claims, label
+        assert {entry["name"]: entry["value"] for entry in container.get("env", [])} == cluster.env, label
+        assert task.get("retryPolicy", {}).get("maxRetryCount", 0) == cluster.retries, label
+
+
+@pytest.mark.parametrize("name", ["meditron-7b", "meditron-70b"])
+def test_the_recipes_for_a_cluster_name_secrets_and_the_gpu_pool(name):
+    """What the test above compares is there to compare."""
+    cluster, pods = load_recipe(name).cluster, load_recipe(name).platform.launcher.pytorchjob
+    variables = {variable for keys in cluster.secrets.values() for variable in keys.values()}
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "MLFLOW_TRACKING_PASSWORD"} <= variables
+    assert not variables & (cluster.env.keys() | pods.env.keys())
+    for step in ("quantize", "evaluate", "evaluate-2"):
+        assert cluster.steps[step].gpus
+        assert cluster.steps[step].node_selector == pods.node_selector != {}
+        assert cluster.steps[step].tolerate == [toleration["key"] for toleration in pods.tolerations] != []
+    assert pods.gpus_per_node == 8
+    assert cluster.steps.keys().isdisjoint({"pretrain", "sft"}), "ranks get GPUs, not the step that starts them"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("stage", ["pretrain", "sft"])
+def test_the_pods_of_the_ranks_are_described_whole(compiled, name, stage):
+    """What the step that starts a training job is told of its pods is what the recipe says."""
+    parameters = compiled[name][0]["root"]["dag"]["tasks"][stage]["inputs"]["parameters"]
+    told = PlatformSettings.model_validate_json(parameters["platform"]["runtimeValue"]["constant"])
+    assert told.launcher == load_recipe(name).platform.launcher
+
+
+def steps(pipeline: dict) -> list[tuple[str, str, dict, dict]]:
+    """Name, label of its executor, task and executor of each step of the DAG, those of pipelines inside it too."""
+    components, executors = pipeline["components"], pipeline["deploymentSpec"]["executors"]
+    dags = [pipeline["root"], *components.values()]
+    tasks = [item for dag in dags for item in dag.get("dag", {}).get("tasks", {}).items()]
+    labels = [components[task["componentRef"]["name"]].get("executorLabel") for _, task in tasks]
+    found = [(name, label, task, executors[label]) for (name, task), label in zip(tasks, labels, strict=True) if label]
+    assert {label for _, label, *_ in found} == executors.keys(), "no step is left out"
+    return found
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,6 +14,7 @@ import yaml
 
 from components.platform.manifest import Manifest
 from pipelines.recipe import RECIPES
+from pipelines.versions import code_version
 
 SAMPLE = RECIPES.parent / "sample"
 
@@ -119,6 +120,10 @@ def test_everything_is_accounted_for_in_mlflow(home):
     assert {run.info.status for run in children.values()} == {"FINISHED"}
     assert len(client.get_metric_history(children["pretrain"].info.run_id, "loss")) == 24
     assert children["pretrain"].data.params["layout.tensor_parallel_size"] == "2"
+    assert children["sft"].data.tags["meditron.input.model"] == finished(home, "pretrain")[0].digest
+    assert parents[-1].data.tags["meditron.code"] == code_version()
+    recorded = client.download_artifacts(parents[-1].info.run_id, "recipe.yaml", str(home))
+    assert yaml.safe_load(Path(recorded).read_text())["pretrain"]["train_iters"] == 24
 
     [version] = client.search_model_versions("name = 'meditron-laptop'")
     [quantized] = finished(home, "awq")

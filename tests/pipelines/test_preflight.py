@@ -8,7 +8,7 @@ from moto.server import ThreadedMotoServer
 from components.platform.errors import InputError
 from components.platform.storage import files
 from components.platform.storage import s3 as access
-from pipelines.preflight import check_sources
+from pipelines.preflight.sources import check_sources
 from pipelines.recipe import RECIPES, load_recipe
 
 SAMPLE = RECIPES.parent / "sample"

@@ -1,4 +1,4 @@
-"""Checks before anything is spent."""
+"""Are all source files there?"""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from components.platform import data
 from components.platform.errors import InputError
 from pipelines.recipe import Recipe
 
+SECTIONS = ("corpus", "pretrain", "sft", "quantization", "base_evaluation", "evaluation")
 
-def check_sources(recipe: Recipe) -> None:
+
+def check_sources(recipe: Recipe) -> str:
     """Make sure that every stage will find its source files, the last one's too.
 
     Raises:
         InputError: some are missing; the message names them all, and the sections that want them.
     """
-    problems = []
-    for section in ("corpus", "pretrain", "sft", "quantization", "base_evaluation", "evaluation"):
+    problems, count = [], 0
+    for section in SECTIONS:
         for pattern in getattr(recipe, section).source_patterns():
+            count += 1
             try:
                 data.check(recipe.platform, pattern)
             except InputError as error:
                 problems.append(f"{section}: {error}")
     if problems:
         raise InputError("\n".join(dict.fromkeys(problems)))
+    return f"{count} names and patterns below {recipe.platform.data}"
