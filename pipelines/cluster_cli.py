@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 
 def add_cluster_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    preflight = verbs.add_parser("preflight", help="check all that a run on a cluster needs, before anything is spent")
+    _recipe_argument(preflight)
+    add_images_argument(preflight)
+    preflight.set_defaults(verb=_preflight)
+
     submit = verbs.add_parser("submit", help="start a run on a cluster and watch it")
     _recipe_argument(submit)
     add_images_argument(submit)
@@ -90,6 +95,12 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     from pipelines.recipe import load_recipe
 
     return load_recipe(arguments.recipe)
+
+
+def _preflight(arguments: argparse.Namespace) -> None:
+    from pipelines.preflight.report import preflight
+
+    preflight(submission_of(arguments))
 
 
 def _submit(arguments: argparse.Namespace) -> None:

@@ -208,6 +208,27 @@ def read_submission(uri: str, run_id: str) -> str:
         raise InputError(f"MLflow run {run_id} at {uri}: no {SUBMISSION_FILE} to be had: {error}") from None
 
 
+def probe(platform: PlatformSettings) -> str:
+    """Write a run with an artifact into the experiment, and delete the run again; the experiment's id.
+
+    Raises:
+        InputError: the server can't be reached, or refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tracker = Tracker(platform)
+        run_id = tracker.client.create_run(tracker.experiment_id, run_name="preflight").info.run_id
+        tracker.client.log_text(run_id, "written by meditron preflight\n", "preflight.txt")
+        tracker.client.delete_run(run_id)
+    except (MlflowException, OSError) as error:
+        raise InputError(
+            f"MLflow at {platform.tracking.uri}, experiment {platform.tracking.experiment}: {str(error)[:200]}; check "
+            "the address, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        ) from None
+    return tracker.experiment_id
+
+
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():

@@ -1,0 +1,17 @@
+"""Can runs be recorded?"""
+
+from __future__ import annotations
+
+import os
+
+from components.platform.tracking import probe
+from pipelines.preflight.site import Site
+
+
+def check_mlflow(site: Site) -> str:
+    """Raises InputError when a run can't be written into the experiment."""
+    # A person waits: MLflow would try for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    tracking = site.recipe.platform.tracking
+    return f"{tracking.uri}, experiment {tracking.experiment} ({probe(site.recipe.platform)})"
