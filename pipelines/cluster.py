@@ -27,7 +27,7 @@ class KubeflowSettings(Settings):
         default=None, description="address of its API; default: $KF_PIPELINES_ENDPOINT, else that of the cluster"
     )
     namespace: str = Field(
-        default="kubeflow", description="where the pods of the steps run; your profile's in a multi-user Kubeflow"
+        default="meditron", description="where the pods of the steps run; your profile's in a multi-user Kubeflow"
     )
     experiment: str = Field(default="meditron", description="KFP experiment of the runs")
     service_account: str | None = Field(default=None, description="of the steps; default: KFP's pipeline-runner")

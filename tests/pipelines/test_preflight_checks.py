@@ -20,7 +20,7 @@ from tests.pipelines.kubernetes_fake import PRODUCT
 
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
 MLFLOW_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
-IN_MEDITRON = {"cluster": {"kubeflow": {"namespace": "meditron", "service_account": "meditron-steps"}}}
+AS_STEPS = {"cluster": {"kubeflow": {"service_account": "meditron-steps"}}}
 
 
 @pytest.fixture
@@ -40,7 +40,8 @@ def furnished(kubernetes):
     kubernetes.add("secrets", "meditron", "meditron-mlflow", data=dict.fromkeys(MLFLOW_KEYS, "bm90IHRvIGJlIHNob3du"))
     claim = {"accessModes": ["ReadWriteMany"]}
     kubernetes.add("persistentvolumeclaims", "meditron", "meditron-workspace", spec=claim)
-    kubernetes.add("serviceaccounts", "meditron", "meditron-steps")
+    for account in ("meditron-steps", "meditron-training"):
+        kubernetes.add("serviceaccounts", "meditron", account)
     for number in range(9):
         kubernetes.add_node(f"gpu-{number}")
     return kubernetes
@@ -69,7 +70,7 @@ def test_a_kfp_that_tells_no_version(kfp, site):
 
 
 def test_a_kfp_that_does_not_know_us(site, kfp):
-    recipe = site(**IN_MEDITRON)
+    recipe = site()
     kfp.multi_user = True
     assert check_kfp(recipe) == "KFP 2.17.0, multi-user, namespace meditron"
     kfp.refuse_all = (401, "Unauthenticated")
@@ -125,11 +126,11 @@ def test_an_mlflow_that_is_not_there(site, monkeypatch):
 
 
 def test_all_that_the_recipe_names_is_there(furnished, site):
-    recipe = site(**IN_MEDITRON)
+    recipe = site(**AS_STEPS)
     assert check_job_kind(recipe) == "pytorchjobs.kubeflow.org/v1; meditron-steps may create it in meditron"
     assert check_secrets(recipe) == "meditron-s3, meditron-mlflow"
     assert check_claims(recipe) == "meditron-workspace"
-    assert check_accounts(recipe) == "meditron-steps"
+    assert check_accounts(recipe) == "meditron-steps, meditron-training"
 
 
 def test_a_cluster_without_the_operator(furnished, site):
@@ -142,7 +143,7 @@ def test_steps_that_may_not_create_jobs(furnished, site):
     steps = "system:serviceaccount:meditron:meditron-steps"
     furnished.denied = {(steps, "create")}
     with pytest.raises(UserError, match="meditron-steps may not create pytorchjobs.* in namespace meditron; bind"):
-        check_job_kind(site(**IN_MEDITRON))
+        check_job_kind(site(**AS_STEPS))
     [review] = furnished.reviews
     assert review["spec"]["resourceAttributes"] == {
         "group": "kubeflow.org",
@@ -154,18 +155,17 @@ def test_steps_that_may_not_create_jobs(furnished, site):
 
 def test_who_may_not_ask_for_others_asks_for_himself(furnished, site):
     furnished.forbidden = {"/apis/authorization.k8s.io/v1/subjectaccessreviews"}
-    assert check_job_kind(site(**IN_MEDITRON)).endswith("; you may create it in meditron")
+    assert check_job_kind(site(**AS_STEPS)).endswith("; you may create it in meditron")
     furnished.denied = {(None, "create")}
     with pytest.raises(UserError, match="you may not create"):
-        check_job_kind(site(**IN_MEDITRON))
+        check_job_kind(site(**AS_STEPS))
 
 
 def test_secrets_and_keys_that_are_missing(furnished, site):
     del furnished.objects["/api/v1/namespaces/meditron/secrets/meditron-mlflow"]
     del furnished.objects["/api/v1/namespaces/meditron/secrets/meditron-s3"]["data"]["AWS_ENDPOINT_URL"]
-    pods = {"platform": {"launcher": {"pytorchjob": {"secret_env": ["nccl"]}}}}
     with pytest.raises(UserError) as caught:
-        check_secrets(site(**IN_MEDITRON, **pods))
+        check_secrets(site(**AS_STEPS, **pods(secret_env=["nccl"])))
     assert str(caught.value).splitlines() == [
         "secret meditron-s3 in namespace meditron lacks AWS_ENDPOINT_URL; add it",
         "no secret meditron-mlflow in namespace meditron; create it",
@@ -176,36 +176,40 @@ def test_secrets_and_keys_that_are_missing(furnished, site):
 def test_secrets_that_we_may_not_read(furnished, site):
     furnished.forbidden = {"/api/v1/namespaces/meditron/secrets/meditron-s3"}
     with pytest.raises(UserError, match="read_namespaced_secret: 403 Forbidden; ask for that permission"):
-        check_secrets(site(**IN_MEDITRON))
+        check_secrets(site(**AS_STEPS))
 
 
 def test_claims_of_both_namespaces(furnished, site):
+    elsewhere = {"cluster": {"kubeflow": {"namespace": "kubeflow"}}}
     with pytest.raises(UserError, match="^no volume claim meditron-workspace in namespace kubeflow; create it$"):
-        check_claims(site())
+        check_claims(site(**elsewhere))
     claim = furnished.objects["/api/v1/namespaces/meditron/persistentvolumeclaims/meditron-workspace"]
     claim["spec"]["accessModes"] = ["ReadWriteOnce"]
     with pytest.raises(UserError, match="is ReadWriteOnce; steps and ranks need ReadWriteMany"):
-        check_claims(site(**IN_MEDITRON))
+        check_claims(site(**AS_STEPS))
+
+
+def pods(**settings):
+    return {"platform": {"launcher": {"pytorchjob": settings}}}
 
 
 def test_service_accounts(furnished, site):
     with pytest.raises(DoubtError, match="the recipe names none: the steps run as KFP's own"):
-        check_accounts(site())
-    pods = {"platform": {"launcher": {"pytorchjob": {"service_account": "ranks"}}}}
+        check_accounts(site(**pods(service_account=None)))
     with pytest.raises(UserError, match="^no service account ranks in namespace meditron; create it$"):
-        check_accounts(site(**IN_MEDITRON, **pods))
+        check_accounts(site(**AS_STEPS, **pods(service_account="ranks")))
 
 
 # The node pool
 
 
 def test_a_pool_with_room(furnished, site):
-    assert check_pool(site()).splitlines() == [
-        "training: 9 of 9 nodes have 8 GPUs free, 8 needed",
-        "quantize: 9 of 9 nodes have 1 GPUs free, 1 needed",
-        "evaluate: 9 of 9 nodes have 1 GPUs free, 1 needed",
-        "evaluate-2: 9 of 9 nodes have 1 GPUs free, 1 needed",
-    ]
+    recipe = site()
+    training, *steps = check_pool(recipe).splitlines()
+    assert training == "training: 9 of 9 nodes have 8 GPUs free, 8 needed"
+    wanting = [name for name, step in recipe.recipe.cluster.steps.items() if step.gpus]
+    assert steps == [f"{name}: 9 of 9 nodes have 1 GPUs free, 1 needed" for name in wanting]
+    assert "quantize" in wanting
 
 
 def test_a_pool_in_use(furnished, site):
@@ -227,9 +231,8 @@ def test_a_pool_in_use(furnished, site):
 
 
 def test_a_pool_that_is_called_otherwise(furnished, site):
-    pods = {"node_selector": {PRODUCT: "NVIDIA-H100-80GB-HBM3"}}
     with pytest.raises(UserError, match="no node that is ready has nvidia.com/gpu.product=NVIDIA-H100-80GB-HBM3"):
-        check_pool(site(platform={"launcher": {"pytorchjob": pods}}))
+        check_pool(site(**pods(node_selector={PRODUCT: "NVIDIA-H100-80GB-HBM3"})))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +248,7 @@ def test_a_pool_that_is_called_otherwise(furnished, site):
     ],
 )
 def test_a_pool_that_is_tainted(furnished, site, toleration, is_enough):
-    recipe = site(platform={"launcher": {"pytorchjob": {"tolerations": [toleration]}}})
+    recipe = site(**pods(tolerations=[toleration]))
     if is_enough:
         assert check_pool(recipe)
     else:
@@ -275,7 +278,7 @@ def test_the_table_tells_all_at_once(furnished, tmp_path, kfp, bucket, mlflow_ur
     kfp.version = "2.15.0"
     tracking = {"uri": mlflow_uri, "artifacts": str(tmp_path / "artifacts")}
     platform = {"workspace": f"{bucket}/runs", "data": str(tmp_path), "tracking": tracking}
-    path = cluster_recipe(tmp_path, kfp.url, platform=platform, **IN_MEDITRON)
+    path = cluster_recipe(tmp_path, kfp.url, platform=platform, **AS_STEPS)
     assert main(["preflight", "--recipe", path]) == 1
     output = capfd.readouterr()
     rows = [line.split() for line in output.out.splitlines()]
@@ -304,7 +307,8 @@ def test_nothing_is_there(tmp_path, capfd, monkeypatch):
     assert main(["preflight", "--recipe", cluster_recipe(tmp_path, "http://127.0.0.1:1", platform=platform)]) == 1
     output = capfd.readouterr()
     assert "Traceback" not in output.out + output.err
-    assert "7 of 12 checks failed: source files, MLflow, KFP, job kind, secrets, volume claims" in output.err
+    failed = "source files, MLflow, KFP, job kind, secrets, volume claims, service accounts, GPUs"
+    assert output.err == f"error: 8 of 12 checks failed: {failed}\n"
     assert "no Kubernetes cluster is known" in output.out
 
 
