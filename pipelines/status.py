@@ -10,7 +10,7 @@ from rich.table import Table
 from pipelines.following import describe, follow
 from pipelines.kfp_server import KfpServer
 from pipelines.recipe import Recipe
-from pipelines.run_state import duration
+from pipelines.run_state import PENDING, Run, Task, duration
 
 LATEST = 10
 
@@ -28,8 +28,7 @@ def show_run(recipe: Recipe, run_id: str) -> None:
     run = server.run(run_id)
     table = _table(f"{run.name}: {run.state.lower()}, {duration(run.seconds(now))}", "step", "began", "state")
     for task in run.tasks:
-        running = f", {duration(task.seconds(now))} so far" if task.start and not task.end else ""
-        table.add_row(task.name, _at(task.start), describe(task, now) + running)
+        table.add_row(task.name, _at(task.start), _state(run, task, now))
     _print(table)
     print(server.page(run_id))
 
@@ -38,6 +37,13 @@ def watch_run(recipe: Recipe, run_id: str, recipe_name: str) -> None:
     """Raises UserError when the run fails."""
     server = KfpServer(recipe.cluster.kubeflow)
     follow(server, run_id, f"meditron status --recipe {recipe_name} {run_id} --follow")
+
+
+def _state(run: Run, task: Task, now: datetime) -> str:
+    if run.has_ended and task.state == PENDING:
+        return "not started"
+    running = f", {duration(task.seconds(now))} so far" if task.start and not task.end else ""
+    return describe(task, now) + running
 
 
 def _table(title: str, *columns: str) -> Table:

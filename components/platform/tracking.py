@@ -18,6 +18,7 @@ from urllib.parse import urlparse
 from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
 from components.platform.launcher import LaunchInterrupted
+from components.platform.quiet import stderr_only_on_failure
 
 SUBMISSION_FILE, RECIPE_FILE = "submission.json", "recipe.yaml"
 RUN_ID_TAG, STAGE_TAG = "meditron.run_id", "meditron.stage"
@@ -202,7 +203,7 @@ def read_submission(uri: str, run_id: str) -> str:
     client = MlflowClient(tracking_uri=uri)
     try:
         parent = client.get_run(run_id).data.tags.get("mlflow.parentRunId", run_id)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, stderr_only_on_failure():  # which draws bars
             return Path(client.download_artifacts(parent, SUBMISSION_FILE, folder)).read_text(encoding="utf-8")
     except (MlflowException, OSError) as error:
         raise InputError(f"MLflow run {run_id} at {uri}: no {SUBMISSION_FILE} to be had: {error}") from None

@@ -14,4 +14,5 @@ def check_mlflow(site: Site) -> str:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     tracking = site.recipe.platform.tracking
-    return f"{tracking.uri}, experiment {tracking.experiment} ({probe(site.recipe.platform)})"
+    server = "that of MLFLOW_TRACKING_URI" if "MLFLOW_TRACKING_URI" in os.environ else tracking.uri
+    return f"{server}, experiment {tracking.experiment} ({probe(site.recipe.platform)})"

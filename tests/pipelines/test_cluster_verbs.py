@@ -123,9 +123,17 @@ def test_status_of_one_run_and_of_all(kfp, recipe, capfd):
     assert code == 0
     assert "first: succeeded, 1 h 1 min" in output
     assert re.search(r"prepare-documents +2026-01-01 TIME +succeeded in 1 h 0 min", output)
-    assert re.search(r"pretrain +waiting", output)
+    assert re.search(r"pretrain +not started", output)
     code, output = run(capfd, "status", "--recipe", recipe)
     assert re.search(r"run-0004 +first +succeeded +2026-01-01 TIME +1 h 1 min", output)
+
+
+def test_status_of_a_run_under_way(kfp, recipe, capfd):
+    run(capfd, "submit", "--recipe", recipe, "--detach")
+    kfp.moments = [PREPARING]
+    _, output = run(capfd, "status", "--recipe", recipe, "run-0004")
+    assert re.search(r"prepare-documents +2026-01-01 TIME +running, \d+ d \d+ h so far", output)
+    assert re.search(r"pretrain +waiting", output)
 
 
 def test_status_can_be_watched(kfp, recipe, capfd):
