@@ -1,6 +1,11 @@
-"""Where each step of the DAG lands on a cluster: image, resources, node pool, secrets. Ignored by a local run."""
+"""Where each step of the DAG lands on a cluster: image, resources, node pool, secrets.
+
+A local run ignores it, but for the images if it runs the steps in containers.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
@@ -51,6 +56,10 @@ class ClusterSettings(Settings):
     )
     env: dict[str, str] = Field(default={}, description="environment variables of all steps")
     retries: int = Field(default=2, ge=0, description="how often a failed step is started again; it resumes")
+    runner: Literal["processes", "docker"] = Field(
+        default="processes",
+        description="how `meditron run` starts steps on this machine: as processes, or as containers of their images",
+    )
 
 
 def place(task: PipelineTask, cluster: ClusterSettings) -> PipelineTask:

@@ -8,7 +8,7 @@ from typing import TextIO
 
 _KFP_LOG = re.compile(r"\d\d:\d\d:\d\d\.\d{3} - (INFO|WARNING|ERROR) - ")
 _COLOUR = re.compile(r"\x1b\[\d+m")
-_NOISE = ("[KFP Executor", "-----")
+_NOISE = ("[KFP Executor", "-----", "Found image ")
 _LOG_NOISE = ("Streamed logs", "Running pipeline", "Pipeline")
 
 

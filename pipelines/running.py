@@ -10,6 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from types import FrameType
 
 import psutil
@@ -25,7 +26,7 @@ from pipelines.submission import Submission
 
 
 def run(submission: Submission) -> Manifest:
-    """Run every stage as a subprocess; finished ones are found again, an interrupted one resumes.
+    """Run every stage as a process, or a container; finished ones are found again, an interrupted one resumes.
 
     Returns:
         The registry's manifest: its `summary.json` tells about the whole run.
@@ -34,13 +35,13 @@ def run(submission: Submission) -> Manifest:
         UserError: a step failed; what it printed says why.
     """
     recipe = submission.recipe
-    os.environ["KFP_RUN_ID"] = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run_id = os.environ["KFP_RUN_ID"] = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     for of_no_matter_here in (".*non-Python base image.*", ".*have no effect in the current local runner.*"):
         warnings.filterwarnings("ignore", message=of_no_matter_here)
     os.environ[RUNNER_VARIABLE] = str(os.getpid())
     status = "FAILED"
-    with tempfile.TemporaryDirectory(prefix="meditron-kfp-") as root:
-        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root)
+    with tempfile.TemporaryDirectory(prefix="meditron-kfp-") as root, _steps(recipe, run_id) as runner:
+        local.init(runner, pipeline_root=root)
         try:
             with _signals_end_steps(), contextlib.redirect_stdout(QuietConsole(sys.stdout)):
                 task = meditron(submission)()
@@ -54,6 +55,14 @@ def run(submission: Submission) -> Manifest:
         finally:
             finish_pipeline(recipe.platform, status)
     return manifest
+
+
+def _steps(recipe: Recipe, run_id: str) -> AbstractContextManager[local.SubprocessRunner | local.DockerRunner]:
+    if recipe.cluster.runner == "docker":
+        from pipelines.containers import container_steps  # needs the docker package
+
+        return container_steps(recipe, run_id)
+    return contextlib.nullcontext(local.SubprocessRunner(use_venv=False))
 
 
 @contextlib.contextmanager
