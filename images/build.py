@@ -47,8 +47,9 @@ IMAGES = {
     "train": Image("step", extra="train", packages="g++ libpython3.11-dev"),
     "quantize": Image("step", extra="quantize"),
     "evaluate": Image("step", extra="evaluate"),
+    "serve": Image("step", extra="serve"),
     "mlflow": Image("mlflow"),
-    "serve": Image("serve", packages="gcc libc6-dev libpython3.11-dev", default=False),
+    "vllm": Image("vllm", packages="gcc libc6-dev libpython3.11-dev", default=False),
 }
 
 
@@ -79,8 +80,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tag", default=project_version(), help="(default: the project's version)")
     parser.add_argument("--packages", help="Debian packages instead of those listed here; '' for a base that has them")
     parser.add_argument("--push", action="store_true", help=f"push, and write the digests to {LOCK.name}")
-    parser.add_argument("--docker", default="docker", help="the docker command (default: docker)")
+    parser.add_argument("--docker", default=find_docker(), help="(default: the first on PATH that has BuildKit)")
     return parser
+
+
+def find_docker() -> str:
+    """The first docker command on PATH that can hand secrets to a build; the newer ones need a plugin for that."""
+    for folder in os.get_exec_path():
+        docker = Path(folder, "docker")
+        if (
+            docker.is_file()
+            and b"--secret"
+            in subprocess.run(
+                [docker, "build", "--help"], env=os.environ | {"DOCKER_BUILDKIT": "1"}, capture_output=True
+            ).stdout
+        ):
+            return str(docker)
+    return "docker"
 
 
 def build(arguments: argparse.Namespace, name: str, tag: str, secrets: dict[str, Path]) -> None:

@@ -22,6 +22,7 @@ from components.platform.quiet import stderr_only_on_failure
 
 SUBMISSION_FILE, RECIPE_FILE = "submission.json", "recipe.yaml"
 RUN_ID_TAG, STAGE_TAG = "meditron.run_id", "meditron.stage"
+PLACE_TAG, PLACE_NOTE = "meditron.model", "model.json"
 PARAM_LENGTH = 6000  # MLflow's limit for one parameter's value
 METRICS_PER_BATCH = 1000  # MLflow's limit for one log-batch request
 
@@ -40,6 +41,7 @@ class Tracker:
 
     def __init__(self, platform: PlatformSettings) -> None:
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         # Imported here: mlflow takes a second that only tracked processes should pay.
         from mlflow import MlflowClient
 
@@ -134,6 +136,8 @@ class StageRun:
         """Register the model that lies at `source` by reference (no bytes are copied); the version's number.
 
         The same source is registered once: a repeated run finds its version again. `alias` then points at it.
+        A server takes no paths for a source, but what lies among a run's artifacts: there the version points at a
+        note of the place, which its tag `meditron.model` names as well.
         """
         from mlflow.exceptions import MlflowException
 
@@ -143,9 +147,13 @@ class StageRun:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         versions = self._client.search_model_versions(f"name = '{name}'")
-        version = next((version for version in versions if version.source == source), None)
+        version = next((version for version in versions if version.tags.get(PLACE_TAG) == source), None)
         if version is None:
-            version = self._client.create_model_version(name, source, run_id=self.run_id, tags=dict(tags))
+            tags = {**tags, PLACE_TAG: source}
+            if urlparse(self.tracker.uri).scheme in {"http", "https"} and not urlparse(source).scheme:
+                self._client.log_dict(self.run_id, tags, PLACE_NOTE)
+                source = f"runs:/{self.run_id}/{PLACE_NOTE}"
+            version = self._client.create_model_version(name, source, run_id=self.run_id, tags=tags)
         self._client.set_registered_model_alias(name, alias, version.version)
         return int(version.version)
 

@@ -234,6 +234,8 @@ def test_pipeline_logs_and_registers(
         run.log_history([{"iteration": step, "loss": 8.0 - step} for step in range(3)])
         run.log_artifact(report)
         version = run.register_model("tiny", "s3://meditron/awq/1", "challenger", {"sft.digest": "1"})
+        on_a_volume = run.register_model("tiny", "/mnt/meditron/runs/awq/2/model", "champion", {})
+        again = run.register_model("tiny", "/mnt/meditron/runs/awq/2/model", "champion", {})
 
     client = Tracker(platform).client
     logged = client.get_run(run.run_id)
@@ -242,6 +244,10 @@ def test_pipeline_logs_and_registers(
     assert [entry.value for entry in client.get_metric_history(run.run_id, "loss")] == [8.0, 7.0, 6.0]
     assert client.get_model_version("tiny", version).source == "s3://meditron/awq/1"
     assert int(client.get_model_version_by_alias("tiny", "challenger").version) == version
+    assert on_a_volume == again == version + 1
+    assert client.get_model_version("tiny", again).tags == {"meditron.model": "/mnt/meditron/runs/awq/2/model"}
+    note = f"{logged.info.artifact_uri.removeprefix('s3://meditron/')}/model.json"
+    assert b"/mnt/meditron/runs/awq/2/model" in s3.get_object(Bucket="meditron", Key=note)["Body"].read()
 
     root = logged.info.artifact_uri
     assert root.startswith("s3://meditron/mlflow/")

@@ -47,7 +47,7 @@ def test_models_are_registered_once_per_source_with_an_alias(platform):
     assert (first, again, other) == (1, 1, 2)
     client = Tracker(platform).client
     assert int(client.get_model_version_by_alias("tiny", "challenger").version) == 2
-    assert client.get_model_version("tiny", "1").tags == {"sft.digest": "1"}
+    assert client.get_model_version("tiny", "1").tags == {"sft.digest": "1", "meditron.model": "/models/a"}
 
 
 def test_two_pipeline_runs_are_two_parents(platform, monkeypatch):
