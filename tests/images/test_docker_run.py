@@ -119,9 +119,23 @@ def test_interrupted_in_a_container_then_resumed_to_the_end(docker, home, server
     assert stages(server)("pipeline") == ["KILLED"]
 
     assert start(home).wait(timeout=900) == 0, output(home)
+    assert "pretrain  continues after iteration" in output(home)
     assert containers(docker) == []
     assert stages(server)("pretrain") == ["FINISHED", "KILLED"]
     assert stages(server)("register") == ["FINISHED"]
+
+
+def test_an_image_that_is_not_there_is_named(home, tmp_path_factory):
+    other = tmp_path_factory.mktemp("no-image")
+    recipe = yaml.safe_load((home / "recipe.yaml").read_text())
+    recipe["cluster"]["default"] = {"image": "localhost:1/nothing:0.1.0"}
+    (other / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    for path in (other, other / "recipe.yaml"):
+        os.chown(path, USER, USER)
+    assert start(other).wait(timeout=120) == 1
+    assert "error: Docker: " in output(other)
+    assert "localhost:1" in output(other)
+    assert "Traceback" not in output(other)
 
 
 def test_all_that_was_written_is_the_users(home):
