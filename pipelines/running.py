@@ -22,6 +22,7 @@ from components.platform.step import RUNNER_VARIABLE
 from components.platform.tracking import finish_pipeline
 from pipelines.console import QuietConsole
 from pipelines.meditron import meditron
+from pipelines.recipe import Recipe
 from pipelines.submission import Submission
 
 
