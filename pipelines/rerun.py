@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.platform.errors import UserError
-from components.platform.tracking import read_submission
+from components.platform.tracking.submissions import read_submission
 from pipelines.submission import Submission
 from pipelines.versions import code_version
 

@@ -19,7 +19,7 @@ from kfp import local
 from components.platform.errors import UserError
 from components.platform.manifest import Manifest
 from components.platform.step import RUNNER_VARIABLE
-from components.platform.tracking import finish_pipeline
+from components.platform.tracking.runs import finish_pipeline
 from pipelines.console import QuietConsole
 from pipelines.meditron import meditron
 from pipelines.recipe import Recipe

@@ -19,7 +19,7 @@ from components.platform.errors import UserError
 from components.platform.launcher.processes import die_with, die_with_parent
 from components.platform.manifest import METRICS_NAME, REPORT_NAME, Manifest
 from components.platform.settings import Settings
-from components.platform.tracking import StageRun, stage_run
+from components.platform.tracking.runs import StageRun, stage_run
 
 T = TypeVar("T", bound=Settings)
 

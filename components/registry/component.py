@@ -8,7 +8,7 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Model, Output
 def record_submission(settings: str, platform: str, submission: str) -> None:
     """Note in MLflow what the run was made from, so that it can be made again: recipe, code version, image digests."""
     from components.platform.step import PlainStep
-    from components.platform.tracking import record_submission
+    from components.platform.tracking.submissions import record_submission
     from components.registry.settings import RegistrySettings
 
     with PlainStep("record", RegistrySettings, settings, platform) as step:
@@ -33,6 +33,7 @@ def register(
     from components.platform.manifest import Manifest
     from components.platform.step import Step
     from components.platform.storage import join
+    from components.platform.tracking.models import ModelRegistry
     from components.registry import stage
     from components.registry.lineage import lineage_tags
     from components.registry.settings import RegistrySettings
@@ -50,11 +51,13 @@ def register(
         manifest = stage.run(step.settings, step.platform, **artifacts)
         step.finish(manifest, registered, report)
         step.tracked.log_artifact(manifest.fetch("model_card.md"))
-        version = step.tracked.register_model(
+        registry = ModelRegistry(step.platform)
+        version = registry.register(
             step.settings.model_name,
             join(artifacts["quantized"].uri, "model"),
-            step.settings.alias,
+            step.tracked.run_id,
             lineage_tags(artifacts),
         )
-        registered.metadata["model_version"] = version
-        print(f"register  {step.settings.model_name} version {version} ({step.settings.alias})", flush=True)
+        registry.set_alias(version, step.settings.alias)
+        registered.metadata["model_version"] = version.version
+        print(f"register  {version.name} version {version.version} ({step.settings.alias})", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from components.platform.tracking import probe
+from components.platform.tracking.tracker import probe
 from pipelines.preflight.site import Site
 
 

@@ -26,7 +26,7 @@ from types import SimpleNamespace
 from components.corpus import stage
 from components.corpus.settings import CorpusSettings
 from components.platform.step import Step
-from components.platform.tracking import record_submission
+from components.platform.tracking.submissions import record_submission
 from pipelines.submission import Submission
 
 submission = Submission.of(sys.argv[1])

@@ -7,7 +7,9 @@ import mlflow
 import pytest
 
 from components.platform.errors import InputError, SettingsError, UserError
-from components.platform.tracking import Tracker, record_submission, stage_run
+from components.platform.tracking.runs import stage_run
+from components.platform.tracking.submissions import record_submission
+from components.platform.tracking.tracker import Tracker
 from pipelines import versions
 from pipelines.cli import main
 from pipelines.compiling import compile_submission

@@ -21,7 +21,9 @@ import requests
 
 from components.platform.context import PlatformSettings, TrackingSettings
 from components.platform.storage import s3 as access
-from components.platform.tracking import Tracker, stage_run
+from components.platform.tracking.models import ModelRegistry
+from components.platform.tracking.runs import stage_run
+from components.platform.tracking.tracker import Tracker
 from tests.manifests.rendering import copy_with_secrets, kustomize, of_kind, one, pod_templates, require_kubectl
 
 pytestmark = pytest.mark.slow
@@ -233,19 +235,22 @@ def test_pipeline_logs_and_registers(
     with stage_run(platform, "register", {"model_name": "tiny"}) as run:
         run.log_history([{"iteration": step, "loss": 8.0 - step} for step in range(3)])
         run.log_artifact(report)
-        version = run.register_model("tiny", "s3://meditron/awq/1", "challenger", {"sft.digest": "1"})
-        on_a_volume = run.register_model("tiny", "/mnt/meditron/runs/awq/2/model", "champion", {})
-        again = run.register_model("tiny", "/mnt/meditron/runs/awq/2/model", "champion", {})
+        registry = ModelRegistry(platform)
+        version = registry.register("tiny", "s3://meditron/awq/1", run.run_id, {"sft.digest": "1"})
+        registry.set_alias(version, "challenger")
+        on_a_volume = registry.register("tiny", "/mnt/meditron/runs/awq/2/model", run.run_id, {})
+        again = registry.register("tiny", "/mnt/meditron/runs/awq/2/model", run.run_id, {})
 
     client = Tracker(platform).client
     logged = client.get_run(run.run_id)
     assert logged.info.status == "FINISHED"
     assert logged.data.params == {"model_name": "tiny"}
     assert [entry.value for entry in client.get_metric_history(run.run_id, "loss")] == [8.0, 7.0, 6.0]
-    assert client.get_model_version("tiny", version).source == "s3://meditron/awq/1"
-    assert int(client.get_model_version_by_alias("tiny", "challenger").version) == version
-    assert on_a_volume == again == version + 1
-    assert client.get_model_version("tiny", again).tags == {"meditron.model": "/mnt/meditron/runs/awq/2/model"}
+    assert client.get_model_version("tiny", str(version.version)).source == "s3://meditron/awq/1"
+    assert registry.find("tiny", "challenger") == registry.get("tiny", version.version)
+    assert on_a_volume == again
+    assert on_a_volume.version == version.version + 1
+    assert on_a_volume.tags == {"meditron.model": "/mnt/meditron/runs/awq/2/model"}
     note = f"{logged.info.artifact_uri.removeprefix('s3://meditron/')}/model.json"
     assert b"/mnt/meditron/runs/awq/2/model" in s3.get_object(Bucket="meditron", Key=note)["Body"].read()
 

@@ -3,7 +3,8 @@
 import pytest
 
 from components.platform.launcher import LaunchInterrupted
-from components.platform.tracking import Tracker, finish_pipeline, stage_run
+from components.platform.tracking.runs import finish_pipeline, stage_run
+from components.platform.tracking.tracker import Tracker
 
 
 @pytest.fixture(autouse=True)
@@ -37,17 +38,6 @@ def test_interrupted_run_is_killed_not_left_running(platform, stop):
     with pytest.raises(type(stop)), stage_run(platform, "sft", {}) as run:
         raise stop
     assert Tracker(platform).client.get_run(run.run_id).info.status == "KILLED"
-
-
-def test_models_are_registered_once_per_source_with_an_alias(platform):
-    with stage_run(platform, "register", {}) as run:
-        first = run.register_model("tiny", "/models/a", "challenger", {"sft.digest": "1"})
-        again = run.register_model("tiny", "/models/a", "challenger", {"sft.digest": "1"})
-        other = run.register_model("tiny", "/models/b", "challenger", {"sft.digest": "2"})
-    assert (first, again, other) == (1, 1, 2)
-    client = Tracker(platform).client
-    assert int(client.get_model_version_by_alias("tiny", "challenger").version) == 2
-    assert client.get_model_version("tiny", "1").tags == {"sft.digest": "1", "meditron.model": "/models/a"}
 
 
 def test_two_pipeline_runs_are_two_parents(platform, monkeypatch):

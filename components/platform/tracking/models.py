@@ -1,0 +1,98 @@
+"""The model registry: versions of a model, registered by reference, each with tags that say what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlparse
+
+from components.platform.context import PlatformSettings
+from components.platform.errors import InputError
+from components.platform.tracking.tracker import Tracker
+
+PLACE_TAG, PLACE_NOTE = "meditron.model", "model.json"
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A version of a registered model.
+
+    Attributes:
+        version: its number.
+        run_id: of the MLflow run that registered it.
+        tags: among them `<role>.uri` and `<role>.digest` of each artifact behind it (role: "corpus", "pretrained",
+            "tuned", "quantized" and their evaluations).
+        aliases: that point at it, such as "champion".
+    """
+
+    name: str
+    version: int
+    run_id: str
+    tags: dict[str, str]
+    aliases: tuple[str, ...]
+
+
+class ModelRegistry:
+    """The registered models of a platform's MLflow."""
+
+    def __init__(self, platform: PlatformSettings) -> None:
+        self._tracker = Tracker(platform)
+        self._client = self._tracker.client
+
+    def register(self, name: str, source: str, run_id: str, tags: Mapping[str, str]) -> RegisteredVersion:
+        """Register the model that lies at `source`; no bytes are copied.
+
+        The same source is registered once: a repeated run finds its version again. A server takes no paths for a
+        source, but what lies among a run's artifacts: there the version points at a note of the place, which its tag
+        `meditron.model` names as well.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        versions = self._client.search_model_versions(f"name = '{name}'")
+        known = next((version for version in versions if version.tags.get(PLACE_TAG) == source), None)
+        if known is None:
+            tags = {**tags, PLACE_TAG: source}
+            if urlparse(self._tracker.uri).scheme in {"http", "https"} and not urlparse(source).scheme:
+                self._client.log_dict(run_id, tags, PLACE_NOTE)
+                source = f"runs:/{run_id}/{PLACE_NOTE}"
+            known = self._client.create_model_version(name, source, run_id=run_id, tags=tags)
+        return self.get(name, known.version)
+
+    def get(self, name: str, version: str | int) -> RegisteredVersion:
+        """A version by its number.
+
+        Raises:
+            InputError: there is no such version.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_model_version(name, str(version))
+        except MlflowException as error:
+            raise InputError(f"MLflow at {self._tracker.uri}: no version {version} of model {name}: {error}") from None
+        aliases = self._client.get_registered_model(name).aliases.items()
+        pointing = tuple(alias for alias, number in aliases if str(number) == str(found.version))
+        return RegisteredVersion(name, int(found.version), found.run_id, dict(found.tags), pointing)
+
+    def find(self, name: str, alias: str) -> RegisteredVersion | None:
+        """The version that an alias points at, if there is one."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.get(name, self._client.get_model_version_by_alias(name, alias).version)
+        except MlflowException as error:  # no such model, no such alias
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            return None
+
+    def set_alias(self, version: RegisteredVersion, alias: str) -> None:
+        self._client.set_registered_model_alias(version.name, alias, str(version.version))
+
+    def set_tags(self, version: RegisteredVersion, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self._client.set_model_version_tag(version.name, str(version.version), key, value)

@@ -1,0 +1,97 @@
+"""The MLflow server of a platform, and the runs of one pipeline run there: a parent, and a child for each stage."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlparse
+
+from components.platform.context import PlatformSettings
+from components.platform.errors import InputError
+
+RUN_ID_TAG, STAGE_TAG = "meditron.run_id", "meditron.stage"
+
+
+def pipeline_run_id() -> str:
+    """Name of the pipeline run this process belongs to.
+
+    On a cluster the DAG maps KFP's run id into KFP_RUN_ID; `meditron run` sets it for its own. A stage that is
+    started by hand belongs to the run "by-hand".
+    """
+    return os.environ.get("KFP_RUN_ID", "by-hand")
+
+
+class Tracker:
+    """The MLflow server and experiment that a platform names."""
+
+    def __init__(self, platform: PlatformSettings) -> None:
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        # Imported here: mlflow takes a second that only tracked processes should pay.
+        from mlflow import MlflowClient
+
+        uri = os.environ.get("MLFLOW_TRACKING_URI", platform.tracking.uri)
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        self.uri = uri
+        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self.experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID") or self._experiment(platform)
+
+    def _experiment(self, platform: PlatformSettings) -> str:
+        from mlflow.exceptions import MlflowException
+
+        tracking = platform.tracking
+        existing = self.client.get_experiment_by_name(tracking.experiment)
+        if existing:
+            return existing.experiment_id
+        root = tracking.artifacts
+        location = str(Path(root).resolve()) if root and not urlparse(root).scheme else root
+        try:
+            # The tag has MLflow's pages open on models and their metrics rather than on chat traces.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return self.client.create_experiment(tracking.experiment, artifact_location=location, tags=tags)
+        except MlflowException:  # another stage made it a moment ago
+            return self.client.get_experiment_by_name(tracking.experiment).experiment_id
+
+    def parent_run(self) -> str:
+        """Id of the pipeline run's parent run, made by whichever stage comes first."""
+        return os.environ.get("MLFLOW_RUN_ID") or self._find_or_create("pipeline", parent=None)
+
+    def stage_run(self, stage: str) -> str:
+        return self._find_or_create(stage, parent=self.parent_run())
+
+    def _find_or_create(self, stage: str, parent: str | None) -> str:
+        run_id = pipeline_run_id()
+        found = self.client.search_runs(
+            [self.experiment_id],
+            f"tags.`{RUN_ID_TAG}` = '{run_id}' and tags.`{STAGE_TAG}` = '{stage}'",
+            max_results=1,
+        )
+        if found:
+            return found[0].info.run_id
+        tags = {RUN_ID_TAG: run_id, STAGE_TAG: stage}
+        if parent:
+            tags["mlflow.parentRunId"] = parent
+        name = f"meditron {run_id}" if parent is None else stage
+        return self.client.create_run(self.experiment_id, tags=tags, run_name=name).info.run_id
+
+
+def probe(platform: PlatformSettings) -> str:
+    """Write a run with an artifact into the experiment, and delete the run again; the experiment's id.
+
+    Raises:
+        InputError: the server can't be reached, or refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tracker = Tracker(platform)
+        run_id = tracker.client.create_run(tracker.experiment_id, run_name="preflight").info.run_id
+        tracker.client.log_text(run_id, "written by meditron preflight\n", "preflight.txt")
+        tracker.client.delete_run(run_id)
+    except (MlflowException, OSError) as error:
+        raise InputError(
+            f"MLflow at {platform.tracking.uri}, experiment {platform.tracking.experiment}: {str(error)[:200]}; check "
+            "the address, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        ) from None
+    return tracker.experiment_id
