@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from kubernetes import client, config
+from kubernetes import client
 from urllib3.exceptions import HTTPError
 
 from components.platform.errors import UserError
+from components.platform.kubernetes_config import cluster_configuration
 
 T = TypeVar("T")
 
@@ -44,18 +44,11 @@ class Node:
 
 
 class KubernetesReader:
-    """The cluster this pod runs in, else the one that KUBECONFIG or ~/.kube/config names."""
+    """Asks the cluster that `cluster_configuration` finds."""
 
     def __init__(self) -> None:
-        """Raises KubernetesError when there is none."""
-        settings = client.Configuration()
-        try:
-            if "KUBERNETES_SERVICE_HOST" in os.environ:
-                config.load_incluster_config(settings)
-            else:
-                config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
-        except config.ConfigException as error:
-            raise KubernetesError(f"no Kubernetes cluster is known: {error}; set KUBECONFIG") from None
+        """Raises UserError when there is none."""
+        settings = cluster_configuration()
         settings.retries = 2
         self._client = client.ApiClient(settings)
         self._core = client.CoreV1Api(self._client)

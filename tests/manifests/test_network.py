@@ -2,10 +2,11 @@
 
 import pytest
 
+from components.platform.launcher.identity import BY_HAND, pod_labels
 from tests.manifests.rendering import of_kind, pod_templates
 
 STEP = {"pipeline/runid": "1", "workflows.argoproj.io/workflow": "w"}
-RANK = {"training.kubeflow.org/job-name": "j", "training.kubeflow.org/replica-type": "worker"}
+RANK = pod_labels("pretrain", BY_HAND)
 KFP_UI = {"app": "ml-pipeline-ui", "application-crd-id": "kubeflow-pipelines"}
 STRANGER = {"app": "notebook"}
 
@@ -45,7 +46,7 @@ def may_connect(objects, source, target, port, namespace="meditron"):
     ("source", "target", "port", "expected"),
     [
         (STEP, "mlflow", "http", True),
-        (RANK, "mlflow", "http", True),
+        (RANK, "mlflow", "http", False),
         (KFP_UI, "mlflow", "http", True),
         ("mlflow-user", "mlflow", "http", True),
         (STRANGER, "mlflow", "http", False),

@@ -1,46 +1,62 @@
-"""The launcher's Role allows the calls that its code makes to the Kubernetes API, and no others."""
+"""The launcher's Role allows the requests that it makes of the Kubernetes API, and no others."""
 
-import ast
-import importlib
 from itertools import product
+from urllib.parse import parse_qs, urlparse
 
-from kubernetes import client
+import pytest
 
-from tests.manifests.rendering import ROOT, of_kind, one
+from components.platform.launcher.cluster import Cluster
+from components.platform.launcher.kinds import KINDS
+from tests.manifests.rendering import of_kind, one
+from tests.platform.cluster import NAMESPACE, Log
+from tests.platform.launching import cluster  # noqa: F401 - a fixture
 
-LAUNCHER = ROOT / "components" / "platform" / "launcher"
-VERBS = {"create": "create", "get": "get", "read": "get", "list": "list", "patch": "patch", "delete": "delete"}
-CORE = {"pod": "pods", "pod_log": "pods/log", "event": "events", "secret": "secrets"}
-CUSTOM = "namespaced_custom_object"
-
-
-def calls():
-    """Methods of the Kubernetes client that the launcher names; nothing else in a step calls the API."""
-    apis = (client.CoreV1Api, client.CustomObjectsApi, client.BatchV1Api)
-    methods = {name for api in apis for name in dir(api) if name.partition("_")[0] in VERBS}
-    trees = [ast.parse(path.read_text()) for path in LAUNCHER.glob("*.py")]
-    named = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    assert "Watch" not in named  # it would turn a list into a watch
-    return named & methods
+VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 
 
-def job_kinds():
-    """(API group, plural) of each kind of job the launcher writes."""
-    names = [f"components.platform.launcher.{path.stem}" for path in LAUNCHER.glob("*_spec.py")]
-    modules = [importlib.import_module(name) for name in names]
-    return {(module.GROUP, module.PLURAL) for module in modules if hasattr(module, "PLURAL")}
+def permission(request):
+    """(group, resource, verb) that a request needs."""
+    method, _, address = request.partition(" ")
+    url = urlparse(address)
+    prefix, _, rest = url.path.partition("/namespaces/")
+    group = prefix.split("/")[2] if prefix.startswith("/apis/") else ""
+    _, resource, *name = rest.split("/")
+    if method != "GET":
+        return group, resource, VERBS[method]
+    if not name:
+        return group, resource, "watch" if parse_qs(url.query).get("watch") == ["True"] else "list"
+    return group, "/".join([resource, *name[1:]]), "get"
 
 
-def needed():
-    """(group, resource, verb) of each call."""
-    result = set()
-    for call in calls():
-        verb, _, what = call.partition("_")
-        if what == CUSTOM:
-            result |= {(group, plural, VERBS[verb]) for group, plural in job_kinds()}
-        else:
-            result.add(("", CORE[what.removeprefix("namespaced_")], VERBS[verb]))
-    return result
+@pytest.fixture
+def needed(cluster):  # noqa: F811
+    """(group, resource, verb) of each request that the launcher can make: those of all its methods."""
+    launcher = Cluster(NAMESPACE, retry_seconds=0.01)
+    done = set()
+
+    def call(method, *arguments):
+        done.add(method)
+        return getattr(launcher, method)(*arguments)
+
+    def list_and_watch(source):
+        source.watch(source.list()[1]).close()
+
+    for kind in KINDS.values():
+        call("create", kind, {"metadata": {"name": "job"}})
+        call("get", kind, "job")
+        call("jobs", kind, "meditron-run")
+        call("set_owners", kind, "job", [])
+        list_and_watch(call("job_source", kind, "job"))
+        call("delete", kind, "job")
+    cluster.put("pods", {"metadata": {"name": "pod", "uid": "1", "labels": {}}, "status": {"phase": "Running"}})
+    cluster.logs["pod"] = Log(has_ended=True)
+    list_and_watch(call("pod_source", "meditron-run"))
+    call("events", "pod")
+    call("open_log", "pod", "1", "pytorch", None, None).close()
+    call("read_log", "pod", "pytorch", 1)
+    public = {name for name in vars(Cluster) if not name.startswith("_")}
+    assert done == public - {"request"}, "a method that this test does not call"
+    return {permission(request) for request in cluster.requests}
 
 
 def allowed(role):
@@ -51,9 +67,9 @@ def allowed(role):
     }
 
 
-def test_launcher_may_do_what_its_code_does_and_no_more(objects):
-    assert ("kubeflow.org", "pytorchjobs", "create") in needed()
-    assert allowed(one(objects, "Role", "meditron-launcher")) == needed()
+def test_launcher_may_do_what_it_asks_for_and_no_more(objects, needed):
+    assert ("kubeflow.org", "pytorchjobs", "create") in needed
+    assert allowed(one(objects, "Role", "meditron-launcher")) == needed
 
 
 def test_no_role_has_wildcards_or_reaches_beyond_the_namespace(objects):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from components.platform.errors import UserError
 from components.platform.launcher import LaunchError, LaunchInterrupted, launch
 from components.platform.launcher.identity import HASH_LABEL
 from components.platform.launcher.node import NodeEnd
@@ -324,7 +325,7 @@ def test_network_is_measured_before_a_job_of_several_nodes(cluster: Cluster, sta
 
 def test_without_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    with pytest.raises(LaunchError, match="no Kubernetes cluster to run the job on"):
+    with pytest.raises(UserError, match="no Kubernetes cluster is known"):
         launch(JOB, settings())
 
 

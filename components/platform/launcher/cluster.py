@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from kubernetes import client, config
+from kubernetes import client
 from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
 
+from components.platform.kubernetes_config import cluster_configuration
 from components.platform.launcher.job import LaunchError
 from components.platform.launcher.kinds import JobKind
 from components.platform.launcher.streams import ConflictError, ExpiredError, NotThereError, Stream, UnavailableError
@@ -29,23 +29,16 @@ class Cluster:
     """Jobs, pods, logs and events of one namespace."""
 
     def __init__(self, namespace: str, retry_seconds: float, streams: int = 10) -> None:
-        """Use the cluster this pod runs in, else the one that KUBECONFIG or ~/.kube/config names.
+        """Use the cluster that `cluster_configuration` finds.
 
         Args:
             retry_seconds: time until a request is tried again.
             streams: how many will be open at once.
 
         Raises:
-            LaunchError: there is no cluster.
+            UserError: there is no cluster.
         """
-        settings = client.Configuration()
-        try:
-            if "KUBERNETES_SERVICE_HOST" in os.environ:
-                config.load_incluster_config(settings)
-            else:
-                config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
-        except config.ConfigException as error:
-            raise LaunchError(f"no Kubernetes cluster to run the job on: {error}") from None
+        settings = cluster_configuration()
         settings.retries = False  # we try again ourselves
         settings.connection_pool_maxsize = streams + 10
         self._client = client.ApiClient(settings)

@@ -24,7 +24,7 @@ def reap(namespace: str, run_is_alive: Callable[[str], bool]) -> list[str]:
         Names of the deleted jobs.
 
     Raises:
-        LaunchError: there is no cluster, or its API server refuses.
+        UserError: there is no cluster, or its API server refuses.
     """
     cluster = Cluster(namespace, RETRY_SECONDS)
     alive: dict[str, bool] = {}
