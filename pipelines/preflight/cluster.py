@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.platform.errors import UserError
 from components.platform.kubernetes_reader import KubernetesError
-from components.platform.launcher.pytorchjob_spec import GROUP, PLURAL, VERSION
+from components.platform.launcher.kinds import KINDS
 from pipelines.preflight.site import DoubtError, Site
 
 SHARED = "ReadWriteMany"
@@ -15,20 +15,21 @@ def check_job_kind(site: Site) -> str:
     """Raises UserError when the cluster has no such kind, or the steps may not create it."""
     if site.pods is None:
         return NOT_NEEDED
-    kind = f"{PLURAL}.{GROUP}/{VERSION}"
-    if not site.kubernetes.serves(GROUP, VERSION, PLURAL):
-        raise UserError(f"the cluster does not know {kind}; install the Kubeflow training operator")
+    kind = KINDS[site.recipe.platform.launcher.kind]
+    name = f"{kind.plural}.{kind.group}/{kind.version}"
+    if not site.kubernetes.serves(kind.group, kind.version, kind.plural):
+        raise UserError(f"the cluster does not know {name}; install the operator that runs {kind.name}s")
     account = site.recipe.cluster.kubeflow.service_account
     who, user = "you", None
     if account:
         who, user = account, f"system:serviceaccount:{site.namespace}:{account}"
     try:
-        allowed = site.kubernetes.may("create", GROUP, PLURAL, site.pods.namespace, user)
+        allowed = site.kubernetes.may("create", kind.group, kind.plural, site.pods.namespace, user)
     except KubernetesError:  # to ask for others is a right of its own
-        who, allowed = "you", site.kubernetes.may("create", GROUP, PLURAL, site.pods.namespace)
+        who, allowed = "you", site.kubernetes.may("create", kind.group, kind.plural, site.pods.namespace)
     if not allowed:
-        raise UserError(f"{who} may not create {kind} in namespace {site.pods.namespace}; bind a role that may")
-    return f"{kind}; {who} may create it in {site.pods.namespace}"
+        raise UserError(f"{who} may not create {name} in namespace {site.pods.namespace}; bind a role that may")
+    return f"{name}; {who} may create it in {site.pods.namespace}"
 
 
 def check_secrets(site: Site) -> str:
@@ -49,7 +50,7 @@ def check_secrets(site: Site) -> str:
 
 
 def check_claims(site: Site) -> str:
-    """Raises UserError when a claim is missing or can't be mounted by several nodes."""
+    """Raises UserError when a claim is missing, or can't be mounted by several nodes and there are several."""
     wanted = {(site.namespace, name) for name in site.recipe.cluster.volume_claims.values()}
     if site.pods:
         wanted |= {(site.pods.namespace, name) for name in site.pods.volume_claims.values()}
@@ -58,7 +59,7 @@ def check_claims(site: Site) -> str:
         access = site.kubernetes.claim_access(namespace, name)
         if access is None:
             problems.append(f"no volume claim {name} in namespace {namespace}; create it")
-        elif SHARED not in access:
+        elif SHARED not in access and len(site.kubernetes.nodes({})) > 1:
             modes = ", ".join(sorted(access))
             problems.append(f"volume claim {name} in namespace {namespace} is {modes}; steps and ranks need {SHARED}")
     if problems:

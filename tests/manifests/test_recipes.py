@@ -15,7 +15,8 @@ def recipe(request):
 
 
 def test_namespace(objects, recipe):
-    one(objects, "Namespace", recipe.platform.launcher.pytorchjob.namespace)
+    for namespace in (recipe.cluster.kubeflow.namespace, recipe.platform.launcher.pytorchjob.namespace):
+        one(objects, "Namespace", namespace)
 
 
 def test_secrets_and_their_keys(objects, recipe):
@@ -37,8 +38,9 @@ def test_pods_on_several_nodes_share_the_workspace(rendered):
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
-def test_service_account(objects, recipe):
-    one(objects, "ServiceAccount", recipe.platform.launcher.pytorchjob.service_account)
+def test_service_accounts(objects, recipe):
+    for name in (recipe.cluster.kubeflow.service_account, recipe.platform.launcher.pytorchjob.service_account):
+        one(objects, "ServiceAccount", name)
 
 
 def test_tracking_address_is_the_service_and_an_allowed_host(objects, recipe):

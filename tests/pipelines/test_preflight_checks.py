@@ -135,7 +135,7 @@ def test_all_that_the_recipe_names_is_there(furnished, site):
 
 def test_a_cluster_without_the_operator(furnished, site):
     furnished.kinds = ["tfjobs"]
-    with pytest.raises(UserError, match="does not know pytorchjobs.kubeflow.org/v1; install the Kubeflow training"):
+    with pytest.raises(UserError, match="does not know pytorchjobs.kubeflow.org/v1; install the operator"):
         check_job_kind(site())
 
 
@@ -187,6 +187,8 @@ def test_claims_of_both_namespaces(furnished, site):
     claim["spec"]["accessModes"] = ["ReadWriteOnce"]
     with pytest.raises(UserError, match="is ReadWriteOnce; steps and ranks need ReadWriteMany"):
         check_claims(site(**AS_STEPS))
+    del furnished.nodes[1:]
+    assert check_claims(site(**AS_STEPS)) == "meditron-workspace"  # all pods are on one node
 
 
 def pods(**settings):
