@@ -15,7 +15,7 @@ STEPS = [name for name in BUILT if build.IMAGES[name].folder == "step"]
 
 # Modules of each image's stage, and the large libraries that are in it.
 STAGE = {
-    "pipeline": "components.corpus.stage, components.registry.stage, components.platform.launcher.pytorchjob",
+    "pipeline": "components.corpus.stage, components.registry.stage, components.platform.launcher.cluster_job",
     "train": "components.training.stage, components.training.engine.engine",
     "quantize": "components.quantization.stage, components.quantization.awq",
     "evaluate": "components.evaluation.stage, components.evaluation.engine.huggingface",
