@@ -10,12 +10,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from components.evaluation.calibration import expected_calibration_error, reliability
 from components.evaluation.items import Item
 from components.evaluation.modes.reply import Reply
 from components.evaluation.rounds import Round
-from components.evaluation.statistics import expected_calibration_error, mcnemar, reliability, wilson_interval
 from components.platform import storage
 from components.platform.questions.benchmark import Benchmark
+from components.platform.statistics import mcnemar, wilson_interval
 
 ITEMS, RESULTS = "items.jsonl", "results.json"
 PARTIAL = f".{ITEMS}.partial"  # hidden: no part of the finished artifact
