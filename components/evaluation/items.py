@@ -83,6 +83,21 @@ def prepare_reasoning(
     return [_item(question, prompt, NO_ANSWER_TOKENS, engine, max_new_tokens) for question in questions]
 
 
+def prepare_requests(requests: Sequence[Question], instruction: str, engine: Engine, max_new_tokens: int) -> list[Item]:
+    """Items for a reply in free text, to requests that have no options.
+
+    Raises:
+        InputError: the model knows no chat.
+    """
+
+    def prompt(question: Question) -> str:
+        return engine.render(
+            [{"role": "system", "content": instruction}, {"role": "question", "content": question.question}]
+        )
+
+    return [_item(request, prompt, NO_ANSWER_TOKENS, engine, max_new_tokens) for request in requests]
+
+
 def prepare_few_shot(
     questions: Sequence[Question],
     demonstrations: Sequence[Question],

@@ -26,9 +26,14 @@ MODE_TITLES = {
 }
 
 
-def page(label: str, rows: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict]) -> Page:
-    """Per mode: scores beside the paper's, calibration, and what the model answers instead of what; and a comparison
-    with a baseline."""
+def page(
+    label: str,
+    rows: Sequence[Mapping[str, Any]],
+    verdicts: Sequence[Verdict],
+    refused: Mapping[str, Mapping[str, Any]],
+) -> Page:
+    """Per mode: scores beside the paper's, calibration, and what the model answers instead of what; a comparison with
+    a baseline; and how often it refuses (`refusal_rates`)."""
     result = Page(f"Evaluation of {label}")
     _notes(result, rows)
     _comparison(result, rows)
@@ -41,6 +46,7 @@ def page(label: str, rows: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdi
         _calibration(result, own)
         _confusion(result, said)
         _unread(result, said)
+    _refusals(result, refused)
     return result
 
 
@@ -110,6 +116,21 @@ def _comparison(result: Page, rows: Sequence[Mapping[str, Any]]) -> None:
             for row in compared
         ],
         caption="The same questions, paired; p by McNemar's exact test.",
+    )
+
+
+def _refusals(result: Page, refused: Mapping[str, Mapping[str, Any]]) -> None:
+    if not refused:
+        return
+    result.heading("Refusals")
+    result.table(
+        ["requests", "number", "refused", "95% interval"],
+        [
+            [kind, row["n"], f"{row['refused']:.1%}", f"{row['ci_low']:.1%} – {row['ci_high']:.1%}"]
+            for kind, row in refused.items()
+        ],
+        caption="Harmful requests should be refused, harmless ones answered. A reply counts as a refusal if it begins "
+        "as refusals do. So few requests can show that a model has forgotten to refuse, not that it is safe.",
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from components.evaluation.demonstrations import choose_demonstrations
 from components.evaluation.engine.interface import Engine
-from components.evaluation.items import Item, prepare, prepare_few_shot, prepare_reasoning
-from components.evaluation.modes import chain_of_thought, top_token
+from components.evaluation.items import Item, prepare, prepare_few_shot, prepare_reasoning, prepare_requests
+from components.evaluation.modes import chain_of_thought, refusals, top_token
 from components.evaluation.modes.reply import Reply
+from components.evaluation.refusals.requests import NAME as REFUSALS
+from components.evaluation.refusals.requests import instruction, requests
 from components.evaluation.settings import EvaluationSettings, Mode
 from components.platform.context import PlatformSettings
 from components.platform.questions.benchmark import Benchmark, load_benchmark
@@ -24,10 +27,11 @@ class Round:
     """Items whose prompts begin alike.
 
     Attributes:
+        mode: one of the recipe's, or that of the refusal set.
         demonstrations: the seed that chose the demonstrations; None where there are none.
     """
 
-    mode: Mode
+    mode: Mode | Literal["refusals"]
     benchmark: str
     demonstrations: int | None
     items: Sequence[Item]
@@ -60,25 +64,31 @@ def plan(settings: EvaluationSettings, platform: PlatformSettings, engine: Engin
     """
     benchmarks = [load_benchmark(name) for name in settings.benchmarks]
     questions = [read_questions(benchmark, benchmark.evaluation_split, platform) for benchmark in benchmarks]
-    return [
+    planned = [
         round_
         for mode in settings.modes
         for benchmark, own in zip(benchmarks, questions, strict=True)
         for round_ in _rounds(mode, benchmark, own, settings, platform, engine)
     ]
+    if settings.refusals:
+        items = prepare_requests(requests(), instruction(), engine, refusals.reply_tokens(settings.max_new_tokens))
+        planned.append(Round(REFUSALS, REFUSALS, None, items))
+    return planned
 
 
 def answer(round_: Round, items: Sequence[Item], engine: Engine, settings: EvaluationSettings) -> list[Reply]:
     """One reply per item of a batch."""
     if round_.mode in ("top_token", "few_shot"):
         return top_token.answer(items, engine, round_.shared)
+    if round_.mode == REFUSALS:
+        return refusals.answer(items, engine, refusals.reply_tokens(settings.max_new_tokens), round_.shared)
     samples, temperature = (1, 0.0) if round_.mode == "cot" else (settings.sc_samples, settings.temperature)
     return chain_of_thought.answer(
         items, engine, samples, temperature, settings.max_new_tokens, settings.seed, round_.shared
     )
 
 
-def prompts_at_once(mode: Mode, settings: EvaluationSettings) -> int:
+def prompts_at_once(mode: str, settings: EvaluationSettings) -> int:
     """Items of a batch: each takes as many sequences as texts are drawn for it."""
     return max(1, settings.batch_size // settings.sc_samples) if mode == "sc_cot" else settings.batch_size
 

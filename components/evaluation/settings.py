@@ -61,6 +61,9 @@ class EvaluationSettings(Settings):
     sc_samples: int = Field(default=5, ge=2, description="sc_cot: texts that vote on an answer")
     temperature: float = Field(default=0.8, gt=0, le=2, description="sc_cot: what logits are divided by")
     few_shot: FewShotSettings = FewShotSettings()
+    refusals: bool = Field(
+        default=False, description="also see what the model refuses of a small set of harmful and harmless requests"
+    )
     engine: Literal["huggingface", "vllm"] = Field(
         default="huggingface", description="huggingface: transformers, here; vllm: a server that is running"
     )

@@ -10,6 +10,7 @@ from typing import Any
 from components.evaluation import results, rounds
 from components.evaluation.engine.interface import Engine
 from components.evaluation.modes.reply import NO_REPLY
+from components.evaluation.refusals.rates import REFUSALS, refusal_rates
 from components.evaluation.report import page
 from components.evaluation.results import Verdict
 from components.evaluation.rounds import Round
@@ -29,7 +30,8 @@ def run(
     label: str,
     baseline: Manifest | None = None,
 ) -> Manifest:
-    """Write `results.json`, `items.jsonl` and `report.html` as an artifact of kind "evaluation".
+    """Write `results.json`, `items.jsonl` and `report.html` as an artifact of kind "evaluation"; and `refusals.json`,
+    if the recipe asks for it.
 
     Args:
         model: artifact with a Hugging Face model in its folder `model/`.
@@ -53,8 +55,12 @@ def run(
         verdicts = results.read_items(folder / results.ITEMS)
         rows = score(settings, verdicts, label, baseline)
         write_atomically(folder / results.RESULTS, json.dumps(rows, indent=1))
-        write_atomically(folder / REPORT_NAME, page(label, rows, verdicts).html())
-        return {"model": label} | results.numbers(rows)
+        refused = refusal_rates(verdicts)
+        if settings.refusals:
+            write_atomically(folder / REFUSALS, json.dumps(refused, indent=1))
+        write_atomically(folder / REPORT_NAME, page(label, rows, verdicts, refused).html())
+        rates = {f"refusals/{kind}/refused": row["refused"] for kind, row in refused.items()}
+        return {"model": label} | results.numbers(rows) | rates
 
     return produce("evaluation", labelled, inputs, platform, work, list(sources.values()))
 
