@@ -97,7 +97,10 @@ class Step(PlainStep[T]):
         manifest.save(output.path)
         self.tracked.log_artifact(output.path)
         output.metadata.update(numbers | {"uri": manifest.uri, "digest": manifest.digest})
-        page = manifest.fetch(REPORT_NAME)
+        self.show(manifest.fetch(REPORT_NAME), report)
+
+    def show(self, page: Path, output: OutputFile) -> None:
+        """Keep an HTML page in MLflow, and show it in KFP's user interface."""
         self.tracked.log_artifact(page)
-        Path(report.path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(page, report.path)
+        Path(output.path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(page, output.path)

@@ -28,13 +28,16 @@ def register(
     quantized_evaluation: Input[Artifact],
     registered: Output[Artifact],
     report: Output[HTML],
+    decision: Output[HTML],
 ) -> None:
-    """Summarise the run and register its model, with lineage, as a new version in MLflow."""
+    """Register the run's model, with lineage, as a new version in MLflow; the gate decides whether it is champion."""
     from components.platform.manifest import Manifest
     from components.platform.step import Step
     from components.platform.storage import join
     from components.platform.tracking.models import ModelRegistry
     from components.registry import stage
+    from components.registry.contest import settle
+    from components.registry.gate.decision import PAGE
     from components.registry.lineage import lineage_tags
     from components.registry.settings import RegistrySettings
 
@@ -51,13 +54,12 @@ def register(
         manifest = stage.run(step.settings, step.platform, **artifacts)
         step.finish(manifest, registered, report)
         step.tracked.log_artifact(manifest.fetch("model_card.md"))
-        registry = ModelRegistry(step.platform)
-        version = registry.register(
-            step.settings.model_name,
-            join(artifacts["quantized"].uri, "model"),
-            step.tracked.run_id,
-            lineage_tags(artifacts),
-        )
-        registry.set_alias(version, step.settings.alias)
+
+        registry, name = ModelRegistry(step.platform), step.settings.model_name
+        place, tags = join(artifacts["quantized"].uri, "model"), lineage_tags(artifacts)
+        version = registry.register(name, place, step.tracked.run_id, tags)
         registered.metadata["model_version"] = version.version
-        print(f"register  {version.name} version {version.version} ({step.settings.alias})", flush=True)
+        outcome = settle(registry, version, step.settings.gate, artifacts, step.platform)
+        if outcome.decision:
+            step.show(outcome.decision.fetch(PAGE), decision)
+        print(f"register  {name} version {version.version} {outcome.says}", flush=True)

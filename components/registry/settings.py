@@ -3,10 +3,11 @@
 from pydantic import Field
 
 from components.platform.settings import Settings
+from components.registry.gate.settings import GateSettings
 
 
 class RegistrySettings(Settings):
-    """Where the trained model is registered."""
+    """Where the trained model is registered, and when it becomes the one to use."""
 
     model_name: str = Field(description="registered model's name in MLflow")
-    alias: str = Field(default="challenger", description="alias that points at the newest version")
+    gate: GateSettings = Field(default=GateSettings(), description="what a challenger has to show to become champion")

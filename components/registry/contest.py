@@ -1,0 +1,93 @@
+"""A new version meets the champion: what is compared, the decision, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from components.platform.context import PlatformSettings
+from components.platform.errors import InputError, UserError
+from components.platform.manifest import Manifest
+from components.platform.tracking.models import ModelRegistry, RegisteredVersion
+from components.registry.gate.decision import DECISION as DECISION_FILE
+from components.registry.gate.decision import decide
+from components.registry.gate.settings import Contest, GateSettings
+from components.registry.promotion import CHALLENGER, CHAMPION, promote
+
+DECISION_URI, DECISION_DIGEST, DECISION = "decision.uri", "decision.digest", "decision"
+BY_THE_GATE = "the gate"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went.
+
+    Attributes:
+        decision: the artifact that says why; None for a champion whose decision is no longer there.
+        says: one line for people.
+    """
+
+    decision: Manifest | None
+    says: str
+
+
+def settle(
+    registry: ModelRegistry,
+    version: RegisteredVersion,
+    gate: GateSettings,
+    artifacts: Mapping[str, Manifest],
+    platform: PlatformSettings,
+) -> Outcome:
+    """Make a version challenger, and champion if the rules hold; the decision is noted in its tags.
+
+    Args:
+        artifacts: what the version was made from, by role.
+
+    Raises:
+        UserError: another version became champion while this one was compared.
+    """
+    champion = registry.find(version.name, CHAMPION)
+    if champion is not None and champion.version == version.version:
+        return Outcome(_earlier(champion), "is the champion already")
+    registry.set_alias(version, CHALLENGER)
+    evaluation, gone = _evaluation(champion)
+    number = champion.version if champion else None
+    contest = Contest(**gate.model_dump(), champion=number, evidence_gone=gone)
+    decision = decide(contest, artifacts, evaluation, platform)
+    promoted = bool(decision.metadata["promoted"])
+    verdict = "promoted" if promoted else "kept as challenger"
+    registry.set_tags(version, {DECISION: verdict, DECISION_URI: decision.uri, DECISION_DIGEST: decision.digest})
+    if promoted:
+        promote(registry, version, instead_of=champion, by=BY_THE_GATE, reason=f"decision {decision.digest[:12]}")
+    return Outcome(decision, _says(decision, number))
+
+
+def _says(decision: Manifest, champion: int | None) -> str:
+    if decision.metadata["promoted"]:
+        return "is champion: " + ("every rule holds" if champion else "there was none, and every other rule holds")
+    failed = [rule for rule in decision.read_json(DECISION_FILE)["rules"] if rule["passed"] is False]
+    return f"stays challenger of version {champion}: " + "; ".join(f"not {rule['name']}" for rule in failed)
+
+
+def _evaluation(champion: RegisteredVersion | None) -> tuple[Manifest | None, str | None]:
+    """What the champion scored, as it was when it was registered; or why that can't be read."""
+    if champion is None:
+        return None, None
+    uri, digest = (champion.tags.get(f"quantized_evaluation.{tag}") for tag in ("uri", "digest"))
+    try:
+        if uri is None:
+            raise InputError(f"version {champion.version} has no tag quantized_evaluation.uri")
+        evaluation = Manifest.load(uri)
+        if evaluation.digest != digest:
+            raise InputError(f"{uri}: its digest is {evaluation.digest[:12]}, not {str(digest)[:12]} as registered")
+        evaluation.local()  # verifies the files
+    except InputError as error:
+        return None, str(error)
+    return evaluation, None
+
+
+def _earlier(version: RegisteredVersion) -> Manifest | None:
+    try:
+        return Manifest.load(version.tags[DECISION_URI])
+    except (KeyError, UserError):
+        return None
