@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.platform.errors import DetachedError, UserError
 from pipelines.cluster_cli import add_cluster_verbs, add_images_argument, submission_of
+from pipelines.registry_cli import add_registry_verbs
 
 INTERRUPTED = 130  # the shell's code for a command ended by Ctrl-C
 
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(verb=_plan)
 
     add_cluster_verbs(verbs)
+    add_registry_verbs(verbs)
 
     verbs.add_parser("chat", help="talk to a model that was made", add_help=False)
     verbs.add_parser("serve", help="serve it with OpenAI's API and a chat page", add_help=False)

@@ -21,7 +21,6 @@ def promote(
     instead_of: RegisteredVersion | None,
     by: str,
     reason: str,
-    now: datetime | None = None,
 ) -> None:
     """Make a version champion, and note when, by whom, why and instead of which.
 
@@ -34,7 +33,7 @@ def promote(
             f"{version.name}: version {_number(current)} became champion in the meantime, not version "
             f"{_number(instead_of)}; run again to compare with it"
         )
-    when = (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H-%M-%SZ")
+    when = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     note = {"by": by, "reason": reason, "instead_of": _number(instead_of)}
     registry.set_tags(version, {PROMOTION_TAG + when: json.dumps(note)})
     registry.set_alias(version, CHAMPION)

@@ -79,6 +79,11 @@ class ModelRegistry:
         pointing = tuple(alias for alias, number in aliases if str(number) == str(found.version))
         return RegisteredVersion(name, int(found.version), found.run_id, dict(found.tags), pointing)
 
+    def versions(self, name: str) -> list[RegisteredVersion]:
+        """All versions, the newest first."""
+        found = self._client.search_model_versions(f"name = '{name}'")
+        return [self.get(name, number) for number in sorted((int(entry.version) for entry in found), reverse=True)]
+
     def find(self, name: str, alias: str) -> RegisteredVersion | None:
         """The version that an alias points at, if there is one."""
         from mlflow.exceptions import MlflowException
