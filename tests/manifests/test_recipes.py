@@ -5,8 +5,10 @@ from urllib.parse import urlparse
 import pytest
 from mlflow.server.security_utils import is_allowed_host_header
 
+from images import build
+from pipelines.images import images
 from pipelines.recipe import load_recipe
-from tests.manifests.rendering import of_kind, one, pod_templates
+from tests.manifests.rendering import one, pod_templates
 
 
 @pytest.fixture(params=["meditron-7b", "meditron-70b"])
@@ -70,13 +72,24 @@ def test_s3_of_the_single_machine_has_that_bucket_and_that_address(rendered, rec
     assert f"-s3.port={container['ports'][0]['containerPort']}" in container["args"]
 
 
-def test_only_one_way_to_name_the_images(rendered):
-    """Recipes and manifests leave the registry to the site alike."""
-    images = [
+@pytest.fixture
+def deployed(rendered):
+    """The images of all overlays."""
+    return {
         container["image"]
         for objects in rendered.values()
         for template in pod_templates(objects).values()
         for container in template["spec"]["containers"]
-    ]
-    assert all("." not in image.split("/")[0] for image in images if "/" in image)
-    assert of_kind(rendered["kind"], "Deployment")
+    }
+
+
+def test_only_one_way_to_name_the_images(deployed):
+    """Recipes and manifests leave the registry to the site alike."""
+    assert all("." not in image.split("/")[0] for image in deployed if "/" in image)
+
+
+def test_our_images_are_called_as_make_images_calls_them(deployed, recipe):
+    built = {f"meditron/{name}:{build.project_version()}" for name in build.IMAGES}
+    ours = {image for image in [*deployed, *images(recipe)] if image.startswith("meditron/")}
+    assert "meditron/mlflow:" in " ".join(ours)
+    assert ours <= built
