@@ -4,6 +4,7 @@
 # make bench-corpus   how fast the corpus stage is next to datatrove and Hugging Face datasets (minutes)
 # make bench-train    how fast the training engine is next to a plain Hugging Face loop (minutes)
 # make bench-evaluation   how fast scoring is next to lm-evaluation-harness (minutes)
+# make bench-faults   kills processes of whole runs at random and compares what comes out (an hour)
 # make images   the container images, on IMAGES_BASE (default: python:3.11-slim-bookworm); needs Docker with BuildKit
 # make test-images   builds them on Debian's packages and runs the recipe in them (20 minutes, 20 GB; root)
 # All set themselves up; the only thing to have is Python 3.11 (and root, if its venv module or, for the tests,
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 # Real source files where there are any; the project's own sample otherwise.
 export MEDITRON_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint bench-corpus bench-train bench-evaluation test-tools images test-images clean
+.PHONY: demo test lint bench-corpus bench-train bench-evaluation bench-faults test-tools images test-images clean
 
 demo: $(VENV)/.ready
 	$(BIN)/meditron run --recipe laptop
@@ -55,6 +56,9 @@ test-images: $(VENV)/.ready
 
 bench-evaluation: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.evaluation
+
+bench-faults: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.faults
 
 clean:
 	rm -rf runs $(VENV)
