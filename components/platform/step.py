@@ -19,6 +19,7 @@ from components.platform.errors import UserError
 from components.platform.launcher.processes import die_with, die_with_parent
 from components.platform.manifest import METRICS_NAME, REPORT_NAME, Manifest
 from components.platform.settings import Settings
+from components.platform.tracking.outage import is_outage
 from components.platform.tracking.runs import StageRun, stage_run
 
 T = TypeVar("T", bound=Settings)
@@ -58,6 +59,9 @@ class PlainStep(Generic[T]):
         self._open.__exit__(kind, error, tb)
         if isinstance(error, UserError):
             print(f"{self.name}  error: {error}", flush=True)
+            sys.exit(1)
+        if isinstance(error, Exception) and is_outage(error):  # of a step that needs MLflow's answer
+            print(f"{self.name}  error: MLflow does not answer; run again when it does: {str(error)[:200]}", flush=True)
             sys.exit(1)
 
 

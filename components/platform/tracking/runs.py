@@ -1,84 +1,159 @@
-"""What a stage records in its MLflow run. A stage that is run again finds its own run and goes on in it."""
+"""What a stage records in its MLflow run. A stage that is run again finds its own run and goes on in it.
+
+Work does not wait for MLflow. What can't be told is spooled, and delivered when the stage ends or by the next one.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from components.platform import storage
 from components.platform.context import PlatformSettings
 from components.platform.launcher import LaunchInterrupted
-from components.platform.tracking.tracker import Tracker
+from components.platform.tracking.operations import OPERATIONS
+from components.platform.tracking.outage import OutageError, is_outage
+from components.platform.tracking.spool import Entry, Spool, leftovers, spool_root
+from components.platform.tracking.tracker import PIPELINE, Tracker, pipeline_run_id
 
-PARAM_LENGTH = 6000  # MLflow's limit for one parameter's value
-METRICS_PER_BATCH = 1000  # MLflow's limit for one log-batch request
+Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 class StageRun:
     """What one stage records."""
 
-    def __init__(self, tracker: Tracker, run_id: str) -> None:
-        self.tracker, self.run_id = tracker, run_id
-        self._client = tracker.client
+    def __init__(self, tracker: Tracker, spool: Spool) -> None:
+        self.tracker = tracker
+        self._spool = spool
+        self._began = _now()
+        self._run_id: str | None = None
+
+    @property
+    def run_id(self) -> str:
+        """Its run in MLflow.
+
+        Raises:
+            MlflowException: MLflow does not answer, and has not before.
+        """
+        if self._run_id is None:
+            self._run_id = self.tracker.run_of(self._spool.stage, self._spool.pipeline_run, self._began)
+        return self._run_id
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record settings; nested ones get dotted names. Values that are already there stay (a stage may rerun)."""
-        from mlflow.entities import Param
-
-        known = self._client.get_run(self.run_id).data.params
-        flat = {key: str(value)[:PARAM_LENGTH] for key, value in _flatten(params).items()}
-        self._client.log_batch(self.run_id, params=[Param(k, v) for k, v in flat.items() if k not in known])
+        self._tell("params", values={key: str(value) for key, value in _flatten(params).items()})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         self.log_history([dict(metrics) | {"iteration": step}])
 
     def log_history(self, rows: list[dict[str, float]]) -> None:
         """Record metric curves; each row holds an `iteration` and the values measured there."""
-        import time
-
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        metrics = [
-            Metric(key, float(value), now, int(row.get("iteration", 0)))
-            for row in rows
-            for key, value in row.items()
-            if key != "iteration" and isinstance(value, int | float)
-        ]
-        for start in range(0, len(metrics), METRICS_PER_BATCH):
-            self._client.log_batch(self.run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
+        self._tell("metrics", rows=rows, time=_now())
 
     def log_artifact(self, path: Path | str) -> None:
-        self._client.log_artifact(self.run_id, str(path))
+        self._tell("artifact", path=str(path))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        for key, value in tags.items():
-            self._client.set_tag(self.run_id, key, value)
+        self._tell("tags", values=dict(tags))
+
+    def begin(self) -> None:
+        self._tell("begin")
+
+    def end(self, status: Status) -> None:
+        self._tell("end", status=status, time=_now())
+
+    def deliver(self) -> bool:
+        """Tell MLflow what is spooled; whether all of it has arrived."""
+        try:
+            for entry in self._spool.entries():
+                self._do(entry)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            return False
+        self._spool.clear()
+        return True
+
+    def _tell(self, operation: str, **data: Any) -> None:
+        entry = Entry(operation, data)
+        if self._spool.is_empty:  # else it has to wait for its turn
+            try:
+                self._do(entry)
+                return
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+                print(f"{self._spool.stage}  MLflow at {self.tracker.uri} does not answer; going on", flush=True)
+        self._spool.add(entry)
+
+    def _do(self, entry: Entry) -> None:
+        OPERATIONS[entry.operation](self.tracker.client, self.run_id, **entry.data)
 
 
 @contextmanager
 def stage_run(platform: PlatformSettings, stage: str, params: Mapping[str, Any]) -> Iterator[StageRun]:
-    """The stage's MLflow run, closed as FINISHED, FAILED (an error) or KILLED (told to stop)."""
-    tracker = Tracker(platform)
-    run = StageRun(tracker, tracker.stage_run(stage))
-    tracker.client.update_run(run.run_id, status="RUNNING")
-    run.log_params(params)
-    status = "FINISHED"
-    try:
-        yield run
-    except BaseException as error:
-        stopped = isinstance(error, LaunchInterrupted) or not isinstance(error, Exception)
-        status = "KILLED" if stopped else "FAILED"
-        raise
-    finally:
-        tracker.client.set_terminated(run.run_id, status)
+    """The stage's MLflow run, closed as FINISHED, FAILED (an error) or KILLED (told to stop).
+
+    Raises:
+        OutageError: MLflow does not answer, and the workspace is no place that the next step could find the spool at.
+    """
+    deliver_leftovers(platform)
+    with _recorded(platform, stage) as run:
+        run.begin()
+        run.log_params(params)
+        status: Status = "FINISHED"
+        try:
+            yield run
+        except BaseException as error:
+            stopped = isinstance(error, LaunchInterrupted) or not isinstance(error, Exception)
+            status = "KILLED" if stopped else "FAILED"
+            raise
+        finally:
+            run.end(status)
 
 
-def finish_pipeline(platform: PlatformSettings, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+def finish_pipeline(platform: PlatformSettings, status: Status) -> None:
     """Close the parent run of the pipeline."""
+    deliver_leftovers(platform)
+    with _recorded(platform, PIPELINE) as run:
+        run.end(status)
+
+
+def deliver_leftovers(platform: PlatformSettings) -> None:
+    """Tell MLflow what earlier stages, of this or of other pipeline runs, could not."""
     tracker = Tracker(platform)
-    tracker.client.set_terminated(tracker.parent_run(), status)
+    for spool in leftovers(platform):
+        with spool.held() as is_ours:
+            if is_ours and not StageRun(tracker, spool).deliver():
+                return  # it would not take the next one either
+
+
+@contextmanager
+def _recorded(platform: PlatformSettings, stage: str) -> Iterator[StageRun]:
+    spool = Spool(spool_root(platform) / pipeline_run_id() / stage)
+    with spool.held():
+        run = StageRun(Tracker(platform), spool)
+        try:
+            yield run
+        finally:
+            delivered = run.deliver()
+    if not delivered:
+        _warn_of(spool, run.tracker, platform)
+
+
+def _warn_of(spool: Spool, tracker: Tracker, platform: PlatformSettings) -> None:
+    says = f"MLflow at {tracker.uri} does not answer; what it was to be told lies in {spool.folder}"
+    if storage.is_s3(platform.workspace):
+        raise OutageError(f"{says}. The step's result is kept: run it again when MLflow answers")
+    print(f"{spool.stage}  {says}, and the next step delivers it", flush=True)
+
+
+def _now() -> int:
+    """Milliseconds since the epoch, as MLflow counts."""
+    return int(time.time() * 1000)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -10,6 +11,11 @@ from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
 
 RUN_ID_TAG, STAGE_TAG = "meditron.run_id", "meditron.stage"
+PIPELINE = "pipeline"
+"""The stage that the parent run of a pipeline run stands for."""
+
+# MLflow's client would try for minutes each time; a stage has other things to do.
+REQUEST_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 
 
 def pipeline_run_id() -> str:
@@ -27,6 +33,8 @@ class Tracker:
     def __init__(self, platform: PlatformSettings) -> None:
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        for variable, value in REQUEST_LIMITS.items():
+            os.environ.setdefault(variable, value)
         # Imported here: mlflow takes a second that only tracked processes should pay.
         from mlflow import MlflowClient
 
@@ -35,12 +43,16 @@ class Tracker:
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self.uri = uri
         self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        self.experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID") or self._experiment(platform)
+        self._tracking = platform.tracking
 
-    def _experiment(self, platform: PlatformSettings) -> str:
+    @cached_property
+    def experiment_id(self) -> str:
+        """The experiment of all runs; made by whoever comes first."""
         from mlflow.exceptions import MlflowException
 
-        tracking = platform.tracking
+        if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+            return given
+        tracking = self._tracking
         existing = self.client.get_experiment_by_name(tracking.experiment)
         if existing:
             return existing.experiment_id
@@ -54,14 +66,21 @@ class Tracker:
             return self.client.get_experiment_by_name(tracking.experiment).experiment_id
 
     def parent_run(self) -> str:
-        """Id of the pipeline run's parent run, made by whichever stage comes first."""
-        return os.environ.get("MLFLOW_RUN_ID") or self._find_or_create("pipeline", parent=None)
+        """Id of this pipeline run's parent run, made by whichever stage comes first."""
+        return self.run_of(PIPELINE, pipeline_run_id())
 
-    def stage_run(self, stage: str) -> str:
-        return self._find_or_create(stage, parent=self.parent_run())
+    def run_of(self, stage: str, pipeline_run: str, began: int | None = None) -> str:
+        """Id of a stage's run, below the parent run of its pipeline run; both are made if they are not there.
 
-    def _find_or_create(self, stage: str, parent: str | None) -> str:
-        run_id = pipeline_run_id()
+        Args:
+            began: when the stage began, in milliseconds since the epoch; default: now.
+        """
+        if stage == PIPELINE:
+            given = os.environ.get("MLFLOW_RUN_ID") if pipeline_run == pipeline_run_id() else None
+            return given or self._find_or_create(stage, pipeline_run, None, began)
+        return self._find_or_create(stage, pipeline_run, self.run_of(PIPELINE, pipeline_run, began), began)
+
+    def _find_or_create(self, stage: str, run_id: str, parent: str | None, began: int | None) -> str:
         found = self.client.search_runs(
             [self.experiment_id],
             f"tags.`{RUN_ID_TAG}` = '{run_id}' and tags.`{STAGE_TAG}` = '{stage}'",
@@ -73,7 +92,7 @@ class Tracker:
         if parent:
             tags["mlflow.parentRunId"] = parent
         name = f"meditron {run_id}" if parent is None else stage
-        return self.client.create_run(self.experiment_id, tags=tags, run_name=name).info.run_id
+        return self.client.create_run(self.experiment_id, began, tags, run_name=name).info.run_id
 
 
 def probe(platform: PlatformSettings) -> str:
