@@ -93,3 +93,12 @@ def test_our_images_are_called_as_make_images_calls_them(deployed, recipe):
     ours = {image for image in [*deployed, *images(recipe)] if image.startswith("meditron/")}
     assert "meditron/mlflow:" in " ".join(ours)
     assert ours <= built
+
+
+def test_each_step_gets_the_image_that_holds_its_libraries(recipe):
+    placements = {"": recipe.cluster.default, **recipe.cluster.steps}
+    for name, placement in placements.items():
+        kind = name.rstrip("-0123456789")
+        expected = kind if kind in ("quantize", "evaluate") else "pipeline"
+        assert placement.image == f"meditron/{expected}:{build.project_version()}", name
+    assert recipe.platform.launcher.pytorchjob.image == f"meditron/train:{build.project_version()}"

@@ -20,7 +20,7 @@ from tests.pipelines.conftest import cluster_recipe
 from tests.pipelines.kfp_fake import KfpFake
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
-IMAGES = ["meditron/pipeline:0.1.0", "meditron/quantize:0.1.0", "meditron/train:0.1.0"]
+IMAGES = [f"meditron/{name}:0.1.0" for name in ("pipeline", "quantize", "evaluate", "train")]
 
 
 @pytest.fixture
