@@ -68,8 +68,8 @@ def main() -> None:
         size = int(inspect(arguments.docker, tag, "{{.Size}}")) / 1e6
         print(f"{tag:<40} {size:>6.0f} {seconds:>8.0f}  {inspect(arguments.docker, tag, '{{.Id}}')}")
     if arguments.push:
-        LOCK.write_text("".join(f"{tag}: {push(arguments.docker, tag)}\n" for tag, _ in built))
-        print(f"wrote {LOCK}")
+        note_digests(arguments.lock, {tag: push(arguments.docker, tag) for tag, _ in built})
+        print(f"wrote {arguments.lock}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repository", default="meditron", help="what stands before the names (default: meditron)")
     parser.add_argument("--tag", default=project_version(), help="(default: the project's version)")
     parser.add_argument("--packages", help="Debian packages instead of those listed here; '' for a base that has them")
-    parser.add_argument("--push", action="store_true", help=f"push, and write the digests to {LOCK.name}")
+    parser.add_argument("--push", action="store_true", help="push, and write the digests to the lock file")
+    parser.add_argument("--lock", type=Path, default=LOCK, metavar="FILE", help=f"(default: {LOCK.name} here)")
     parser.add_argument("--docker", default=find_docker(), help="(default: the first on PATH that has BuildKit)")
     return parser
 
@@ -124,6 +125,13 @@ def push(docker: str, tag: str) -> str:
     repository = tag.rsplit(":", 1)[0]
     digests = inspect(docker, tag, "{{range .RepoDigests}}{{println .}}{{end}}").split()
     return next(digest for digest in digests if digest.startswith(f"{repository}@")).split("@")[1]
+
+
+def note_digests(lock: Path, digests: dict[str, str]) -> None:
+    """Write digests by image into the lock file; its lines of other images stay."""
+    lines = lock.read_text().splitlines() if lock.exists() else []
+    others = [line for line in lines if line.rpartition(": ")[0] not in digests]
+    lock.write_text("".join(f"{line}\n" for line in [*others, *map(": ".join, digests.items())]))
 
 
 def inspect(docker: str, tag: str, template: str) -> str:
