@@ -140,55 +140,65 @@ class Server:
         return requests.get(url, params={"max_results": 1}, headers=headers, auth=auth, timeout=60).status_code
 
 
-@pytest.fixture(scope="module")
-def server(
-    objects: list[dict[str, Any]], postgres: int, s3_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """`mlflow server` with the manifest's command; only where it listens and where it finds its servers is local."""
-    folder = tmp_path_factory.mktemp("mlflow")
+def on_loopback(objects: list[dict[str, Any]], postgres: int, s3_server: str) -> tuple[int, list[str], dict[str, str]]:
+    """Port, command and variables of the manifest's server; only where it listens and finds its servers is local."""
     container, port = container_of(objects, "mlflow"), free_port()
     variables = environment(objects, "mlflow")
     arguments = [argument.replace("$(NAMESPACE)", variables["NAMESPACE"]) for argument in container["args"]]
     for name, value in {"--host": "127.0.0.1", "--port": str(port)}.items():
         (place,) = [place for place, argument in enumerate(arguments) if argument.startswith(f"{name}=")]
         arguments[place] = f"{name}={value}"
-    variables |= {"PGHOST": "127.0.0.1", "PGPORT": str(postgres), "AWS_ENDPOINT_URL": s3_server, "HOME": str(folder)}
+    variables |= {"PGHOST": "127.0.0.1", "PGPORT": str(postgres), "AWS_ENDPOINT_URL": s3_server}
+    return port, [*container["command"], *arguments], variables
+
+
+def is_up(objects: list[dict[str, Any]], port: int) -> bool:
+    """What the manifest's probe asks."""
+    probe = container_of(objects, "mlflow")["startupProbe"]["httpGet"]["path"]
+    try:
+        return requests.get(f"http://127.0.0.1:{port}{probe}", timeout=60).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def server(
+    objects: list[dict[str, Any]], postgres: int, s3_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """`mlflow server` with the manifest's command, as a process."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    port, command, variables = on_loopback(objects, postgres, s3_server)
+    variables["HOME"] = str(folder)
     variables["MLFLOW_AUTH_CONFIG_PATH"] = str(write_config(objects, "mlflow-auth", folder) / "auth.ini")
-    assert container["command"] == ["mlflow", "server"]
-    command = [Path(sys.executable).parent / "mlflow", "server", *arguments]
+    variables["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command[0] = str(Path(sys.executable).with_name(command[0]))
     log = folder / "log"
     with log.open("wb") as output:
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         process = subprocess.Popen(
-            command, env=variables | {"PATH": path}, cwd=folder, stdout=output, stderr=output, start_new_session=True
+            command, env=variables, cwd=folder, stdout=output, stderr=output, start_new_session=True
         )
-    probe = container["startupProbe"]["httpGet"]["path"]
-
-    def ready() -> bool:
-        try:
-            return requests.get(f"http://127.0.0.1:{port}{probe}", timeout=60).status_code == 200
-        except requests.ConnectionError:
-            return False
-
     try:
-        wait_until(ready, process, log)
+        wait_until(lambda: is_up(objects, port), process, log)
         yield Server(f"http://localhost:{port}", objects)
     finally:
         os.killpg(process.pid, 9)
         process.wait()
 
 
-def run_user_job(server: Server, folder: Path) -> str:
-    """Do what the manifest's job does, with its own script; what it printed."""
+@pytest.fixture(scope="module")
+def run_user_job(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Does what the manifest's job does, with its own script; what it printed."""
+    folder = tmp_path_factory.mktemp("job")
     script = write_config(server.objects, "mlflow-user", folder) / "create_user.py"
     variables = environment(server.objects, "mlflow-user") | {"MLFLOW_TRACKING_URI": server.uri, "HOME": str(folder)}
-    return subprocess.run([sys.executable, script], env=variables, check=True, capture_output=True, text=True).stdout
+    command = [sys.executable, script]
+    return lambda: subprocess.run(command, env=variables, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module")
-def pipeline_user(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+def pipeline_user(server: Server, run_user_job: Callable[[], str]) -> tuple[str, str]:
     """The user that the job has added."""
-    assert run_user_job(server, tmp_path_factory.mktemp("job")) == "user pipeline added\n"
+    assert run_user_job() == "user pipeline added\n"
     return server.login("meditron-mlflow")
 
 
@@ -202,8 +212,10 @@ def test_who_may_ask_and_under_which_name(server: Server, pipeline_user: tuple[s
     assert server.ask(host="127.0.0.1:5000", auth=pipeline_user) == 403
 
 
-def test_job_can_be_applied_again(server: Server, pipeline_user: tuple[str, str], tmp_path: Path) -> None:
-    assert run_user_job(server, tmp_path) == "user pipeline is there; its password is set\n"
+def test_job_can_be_applied_again(
+    server: Server, pipeline_user: tuple[str, str], run_user_job: Callable[[], str]
+) -> None:
+    assert run_user_job() == "user pipeline is there; its password is set\n"
     assert server.ask(auth=pipeline_user) == 200
 
 
