@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import grp
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,14 @@ from tests.platform.test_mlflow_server import free_port
 pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(3600)]
 USER = 54321
 RUN = "import sys; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
+# The same, with the containers of the steps as closed as a restricted pod with a read-only root file system.
+RUN_LIKE_PODS = f"""
+import functools
+from kfp import local
+local.DockerRunner = functools.partial(
+    local.DockerRunner, read_only=True, tmpfs={{"/tmp": "exec"}}, cap_drop=["ALL"], security_opt=["no-new-privileges"]
+)
+{RUN}"""
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +87,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, images: dict[str, str], serve
     return folder
 
 
-def start(home: Path) -> subprocess.Popen:
+def start(home: Path, recipe: str = "recipe.yaml") -> subprocess.Popen:
     """`meditron run` as the user. It may read what root may (where the Python here is root's), not write."""
     reads = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
     groups = f"--groups={grp.getgrnam('docker').gr_gid}"
-    command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", groups, *reads, sys.executable, "-c", RUN]
-    command += ["run", "--recipe", "recipe.yaml", "--data", str(SAMPLE)]
+    command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", groups, *reads, sys.executable, "-c", RUN_LIKE_PODS]
+    command += ["run", "--recipe", recipe, "--data", str(SAMPLE)]
     paths = {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
     log = (home / "log.txt").open("a")
     return subprocess.Popen(
@@ -159,3 +168,15 @@ def test_containers_make_the_same_bytes_as_processes(home, tmp_path):
     for kind in ("corpus", "pretrain", "sft", "awq", "evaluation"):
         digests = [{manifest.digest for manifest in finished(place, kind)} for place in (home, other)]
         assert digests[0] == digests[1], kind
+
+
+def test_a_step_that_fails_ends_the_run(home, docker):
+    """Last: it would have the quantized model judged again, which it fails."""
+    recipe = yaml.safe_load((home / "recipe.yaml").read_text())
+    recipe["quantization"]["gate"]["min_top1_agreement"] = 1.0
+    (home / "strict.yaml").write_text(yaml.safe_dump(recipe))
+    (home / "log.txt").unlink()
+    assert start(home, "strict.yaml").wait(timeout=900) == 1
+    assert "gate.min_top1_agreement is 1" in output(home)
+    assert re.search("Inner task failed: .*'quantize'", output(home)), output(home)
+    assert containers(docker) == []
