@@ -49,9 +49,10 @@ images:
 	  $(if $(REPOSITORY),--repository $(REPOSITORY)) $(if $(PUSH),--push) $(IMAGES)
 
 test-images: $(VENV)/.ready
-	@{ command -v dockerd && command -v debootstrap; } >/dev/null 2>&1 || \
-	  { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -qy docker.io debootstrap; } || \
-	  { echo 'error: needs Docker and debootstrap: apt-get install docker.io debootstrap'; exit 1; }
+	@{ command -v dockerd && command -v debootstrap && command -v docker-registry && ls /usr/lib/postgresql; } \
+	  >/dev/null 2>&1 || { [ "$$(id -u)" = 0 ] && apt-get update -q && \
+	    apt-get install -qy docker.io debootstrap docker-registry postgresql; } || \
+	  { echo 'error: needs more: apt-get install docker.io debootstrap docker-registry postgresql'; exit 1; }
 	$(BIN)/pytest -m docker tests/images
 
 bench-evaluation: $(VENV)/.ready
