@@ -175,9 +175,13 @@ def pip_secrets() -> Iterator[dict[str, Path]]:
 def host_pip_settings() -> dict[str, str]:
     """Where the host's pip looks for packages. Folders of whole indexes (file://) can't be reached from a build."""
     command = [sys.executable, "-m", "pip", "config", "list"]
-    listed = subprocess.run(command, capture_output=True, text=True).stdout
+    listed = subprocess.run(command, capture_output=True, text=True)
+    if listed.returncode:
+        print(f"warning: {sys.executable} has no pip, so the builds get no settings of pip", file=sys.stderr)
     settings = {}
-    for line in listed.splitlines():  # such as global.index-url='https://...'; those from the environment come last
+    for (
+        line
+    ) in listed.stdout.splitlines():  # such as global.index-url='https://...'; those from the environment come last
         name, _, value = line.partition("=")
         key = name.rsplit(".", 1)[-1]
         if key in PIP_KEYS:

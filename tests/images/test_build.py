@@ -1,5 +1,7 @@
 """What `make images` writes down and hands on, without Docker."""
 
+import sys
+
 from images import build
 from pipelines.images import read_lock
 
@@ -38,3 +40,9 @@ def test_settings_of_pip_reach_a_build_as_files_and_wheels_by_address(tmp_path, 
     [links] = [line for line in settings if line.startswith("find-links = ")]
     assert links.startswith("find-links = http://127.0.0.1:")
     assert not secrets["pip.conf"].exists(), "it is gone when the build is over"
+
+
+def test_settings_that_cannot_be_read_are_not_passed_over_in_silence(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert build.host_pip_settings() == {}
+    assert capsys.readouterr().err == "warning: /bin/false has no pip, so the builds get no settings of pip\n"
