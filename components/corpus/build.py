@@ -117,6 +117,7 @@ class Build:
         spent["merge"] = {"cpu_seconds": self._merge_seconds, "megabytes": characters / 1e6}
         for name, content in {
             "stats.json": json.dumps(figures, indent=1),
+            "sources.json": json.dumps(stats.origins(documents, self.plan.names_by_source()), indent=1),
             LEDGER: json.dumps(ledger, indent=1),
             PROFILE_NAME: json.dumps(spent, indent=1),
             "datacard.md": datacard.markdown(self.settings, self.plan, figures, documents, ledger),

@@ -65,6 +65,13 @@ class Plan:
         parts = [*(shard.files for shard in self.shards), *self.papers.values(), self.tokenizer, self.questions]
         return list({file.name: file for part in parts for file in part}.values())
 
+    def names_by_source(self) -> dict[str, list[str]]:
+        """Names of the files that each source reads or joins."""
+        by_source = {source: [file.name for file in files] for source, files in self.papers.items()}
+        for shard in self.shards:
+            by_source[shard.source] += [file.name for file in shard.files]
+        return by_source
+
     def all_papers(self) -> list[SourceFile]:
         """The files of `papers` of all sources, each once."""
         return list({file.name: file for files in self.papers.values() for file in files}.values())

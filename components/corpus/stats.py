@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,24 @@ def written(folder: Path) -> pl.DataFrame:
     """All written documents, without their text: the columns source, group, split, licence, tokens."""
     files = sorted((folder / "documents").glob("*/*.parquet"))
     return pl.scan_parquet(files).select("source", "group", "split", "licence", "tokens").collect()
+
+
+def origins(documents: pl.DataFrame, files: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """The content of sources.json: of each source its files, and what was written of it under which licence.
+
+    Args:
+        documents: as `written` gives them.
+        files: by source, in the recipe's order, the names of its files.
+    """
+    counted = documents.group_by("source", "licence").agg(documents=pl.len(), tokens=pl.col("tokens").sum())
+    return [
+        {
+            "source": source,
+            "licences": counted.filter(source=source).drop("source").sort("licence").to_dicts(),
+            "files": list(names),
+        }
+        for source, names in files.items()
+    ]
 
 
 def statistics(counts: dict[str, dict[str, dict[str, int]]], vocab_size: int) -> dict[str, Any]:

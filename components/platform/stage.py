@@ -73,7 +73,13 @@ def produce(
     folder.mkdir(parents=True, exist_ok=True)
     with _sole_writer(folder):
         metadata = work(folder)
-        made_by = identity | {"key": key, "version": importlib.metadata.version("meditron-pipelines")}
+        made_by = identity | {
+            "key": key,
+            "version": importlib.metadata.version("meditron-pipelines"),
+            # For who looks for them: an artifact is known by its digest alone, wherever it lies.
+            "places": {role: manifest.uri for role, manifest in inputs.items()},
+            "source_bytes": {file.name: file.bytes for file in source_files},
+        }
         manifest = replace(Manifest.of_folder(kind, folder, made_by=made_by, metadata=metadata), uri=uri)
         manifest.save(folder / MANIFEST_NAME)
         if remote:  # the manifest goes last: a reader never finds it before what it lists
