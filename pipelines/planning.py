@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from components.platform import storage
 from components.platform.errors import InputError, SettingsError
 from components.training.models import config_from_hf
 from components.training.parallel.layout import ParallelLayout
-from components.training.planner.energy import EnergyAssumptions
 from components.training.planner.hardware import hardware_of_label, load_hardware
 from components.training.planner.plan import make_plan
 from components.training.planner.run import PlannedRun
@@ -40,11 +38,9 @@ def plan(arguments: argparse.Namespace) -> None:
         print_search(search_layouts(run, gpus, hardware))
         return
     run = PlannedRun.of_settings(settings, sizes, layout_of(recipe_layout, gpus), compiled)
-    assumptions = EnergyAssumptions()
-    if arguments.pue is not None:
-        assumptions = replace(assumptions, power_usage_effectiveness=arguments.pue)
-    if arguments.co2 is not None:
-        assumptions = replace(assumptions, grams_co2_per_kwh=arguments.co2)
+    given = {"power_usage_effectiveness": arguments.pue, "grams_co2_per_kwh": arguments.co2}
+    given = {name: value for name, value in given.items() if value is not None}
+    assumptions = recipe.registry.energy.model_copy(update=given)
     print_plan(make_plan(run, hardware), assumptions)
 
 

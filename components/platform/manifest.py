@@ -23,8 +23,8 @@ MANIFEST_NAME = "manifest.json"
 
 # Files that tell how the work went. They carry times and rates, so they are listed and checked like all others
 # but don't count towards the identity of the result: the same weights trained twice have the same digest.
-REPORT_NAME, METRICS_NAME, PROFILE_NAME = "report.html", "metrics.jsonl", "profile.json"
-RECORDS = frozenset({REPORT_NAME, METRICS_NAME, PROFILE_NAME})
+REPORT_NAME, METRICS_NAME, PROFILE_NAME, USAGE_NAME = "report.html", "metrics.jsonl", "profile.json", "usage.json"
+RECORDS = frozenset({REPORT_NAME, METRICS_NAME, PROFILE_NAME, USAGE_NAME})
 
 
 @dataclass(frozen=True)

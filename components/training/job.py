@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from components.platform.manifest import METRICS_NAME
+from components.platform.manifest import METRICS_NAME, USAGE_NAME
 from components.platform.settings import Settings
 from components.training.settings import PretrainSettings, SftSettings
 
-CHECKPOINTS_FOLDER, MODEL_FOLDER, METRICS_FILE = "checkpoints", "model", METRICS_NAME
+CHECKPOINTS_FOLDER, MODEL_FOLDER, METRICS_FILE, USAGE_FILE = "checkpoints", "model", METRICS_NAME, USAGE_NAME
 SKIPPED_FILE = ".skipped.json"  # hidden names are not part of an artifact
 
 

@@ -32,6 +32,7 @@ from components.training.job import (
     METRICS_FILE,
     MODEL_FOLDER,
     SKIPPED_FILE,
+    USAGE_FILE,
     ConversationSource,
     CorpusSource,
     TrainingJob,
@@ -43,6 +44,7 @@ from components.training.models.common.config import ModelConfig, layout_problem
 from components.training.report import training_page
 from components.training.settings import PretrainSettings, SftSettings, TrainingSettings
 from components.training.tokenizer import check_same_tokens, read_tokenizer
+from components.training.usage import read_usage
 from components.training.watching import SkippedBatches
 
 # Hidden names are not part of an artifact.
@@ -241,6 +243,7 @@ def _facts(job: TrainingJob, rows: Sequence[dict[str, float]]) -> dict[str, Any]
         "median_tokens_per_second": _median(steps, "tokens_per_second"),
         "median_data_stall": _median(steps, "data_stall"),
         "peak_memory_bytes": round(steps[-1]["peak_memory_bytes"]),
+        "device_hours": sum(start.device_hours for start in read_usage(job.output / USAGE_FILE)),
     }
     if "mfu" in steps[-1]:
         facts |= {"median_mfu": _median(steps, "mfu"), "median_mfu_6n": _median(steps, "mfu_6n")}

@@ -14,13 +14,21 @@ from components.training.checkpoint import Checkpoints, open_store
 from components.training.convert import export_model, load_weights
 from components.training.engine.engine import Engine, StepResult
 from components.training.flops import attention_flops, parameter_flops
-from components.training.job import CHECKPOINTS_FOLDER, METRICS_FILE, MODEL_FOLDER, SKIPPED_FILE, TrainingJob
+from components.training.job import (
+    CHECKPOINTS_FOLDER,
+    METRICS_FILE,
+    MODEL_FOLDER,
+    SKIPPED_FILE,
+    USAGE_FILE,
+    TrainingJob,
+)
 from components.training.metrics import TrainingLog, read_metrics
 from components.training.models import read_config
 from components.training.parameters import count_parameters
 from components.training.process import Process
 from components.training.schedule import learning_rate
 from components.training.signals import StopRequest
+from components.training.usage import UsageLog
 from components.training.watching import (
     LossWatch,
     SkippedBatches,
@@ -44,6 +52,7 @@ class Trainer:
 
     def __init__(self, job: TrainingJob, process: Process, stop: StopRequest) -> None:
         self.job, self.settings, self.process, self._stop = job, job.settings, process, stop
+        self._usage = UsageLog(job.output / USAGE_FILE, process)
         self.config = read_config(job.base).with_vocab_size(job.vocab_size)
         self.engine = Engine(self.config, self.settings, process.layout, process.groups)
         self.checkpoints = Checkpoints(
@@ -92,6 +101,7 @@ class Trainer:
         if self._log:
             self._log.close()
         self._export()
+        self._usage.note()
 
     def _resume_or_begin(self) -> int:
         """Load the newest checkpoint, or else the base model; returns the iterations already done."""
@@ -126,6 +136,7 @@ class Trainer:
         seed_random_numbers(self.settings.seed, self.iteration, self.process.layout.rank)
         result = self.engine.train_step(batches, lr, count)
         self.iteration += 1
+        self._usage.update()
         if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm)):
             self.checkpoints.wait()  # the newest one is still good
             raise TrainingDivergedError(self._divergence(result))
@@ -228,6 +239,7 @@ class Trainer:
         if requested:
             self._save()
             self.checkpoints.wait()
+            self._usage.note()
             raise TrainingInterruptedError(f"stopped after iteration {self.iteration}")
 
     def _save_is_due(self) -> bool:
@@ -237,6 +249,7 @@ class Trainer:
     def _save(self) -> None:
         if self._saved != self.iteration and not self._watch.suspicious:
             self.checkpoints.save(self.iteration, self.engine.fragments(), self.engine.step_count)
+            self._usage.note()
             self._saved = self.iteration
 
     def _export(self) -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from components.platform.energy import EnergyAssumptions, kilograms_co2, kilowatt_hours
 from components.training.models.common.config import LayerTraits
 from components.training.parallel.layout import ParallelLayout
 from components.training.planner.compute import RECOMPUTE, Recompute, Workload
-from components.training.planner.energy import EnergyAssumptions, kilograms_co2, kilowatt_hours
 from components.training.planner.hardware import Hardware, load_hardware
 from components.training.planner.plan import Plan, make_plan
 from components.training.planner.run import PlannedRun

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from components.platform.energy import EnergyAssumptions
 from components.platform.errors import InputError, SettingsError
 from components.training.models import config_from_hf
 from components.training.parallel.layout import ParallelLayout
@@ -15,7 +16,6 @@ from components.training.planner.compute import (
     RECOMPUTE,
     layer_traffic,
 )
-from components.training.planner.energy import EnergyAssumptions
 from components.training.planner.hardware import DEFAULT_HARDWARE, hardware_of_label, load_hardware
 from components.training.planner.plan import make_plan
 from components.training.planner.run import PlannedRun

@@ -84,10 +84,10 @@ def test_pretrain_then_sft(platform: PlatformSettings, corpus: Manifest) -> None
     assert model.kind == "pretrain"
     assert model.metadata["final_validation_loss"] < model.metadata["first_validation_loss"] - 0.5
     paths = {entry.path for entry in model.files}
-    assert {"metrics.jsonl", "report.html", "model/config.json", "model/generation_config.json"} <= paths
-    assert not [
-        path for path in paths if not path.startswith("model/") and path not in ("metrics.jsonl", "report.html")
-    ]
+    assert {"model/config.json", "model/generation_config.json"} <= paths
+    records = {"metrics.jsonl", "report.html", "usage.json"}
+    assert {path for path in paths if not path.startswith("model/")} == records
+    assert model.metadata["device_hours"] > 0
 
     tuned = run_sft(SftSettings(**SFT), platform, corpus, model)
     assert tuned.metadata["iterations"] == 10
@@ -128,6 +128,7 @@ def test_leaves_when_its_time_is_over(tmp_path: Path, platform: PlatformSettings
     [checkpoint] = (tmp_path / "runs").glob("pretrain/*/checkpoints/*")
     assert checkpoint.name == "iteration-0000001"
     model = run_pretrain(settings, platform, corpus)
+    assert len(model.read_json("usage.json")) == 2, "both starts took something"
     undisturbed = platform.model_copy(update={"workspace": str(tmp_path / "elsewhere")})
     assert run_pretrain(settings, undisturbed, corpus).digest == model.digest
 

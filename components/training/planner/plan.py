@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from components.platform.energy import EnergyAssumptions, kilograms_co2, kilowatt_hours
 from components.training.flops import attention_flops, parameter_flops
 from components.training.planner.communication import (
     StageTraffic,
@@ -18,7 +19,6 @@ from components.training.planner.compute import (
     accumulation_seconds,
     optimizer_seconds,
 )
-from components.training.planner.energy import EnergyAssumptions, kilograms_co2, kilowatt_hours
 from components.training.planner.hardware import Hardware
 from components.training.planner.memory import StageMemory, fits, stage_memory
 from components.training.planner.run import PlannedRun

@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from components.training.planner.energy import EnergyAssumptions
+from components.platform.energy import EnergyAssumptions
 from components.training.planner.hardware import GB, GIB, GPUS_PER_NODE
 from components.training.planner.plan import HOURS_PER_DAY, Plan
 from components.training.planner.search import SearchResult
