@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from components.platform.errors import DetachedError, UserError
-from pipelines.cluster_cli import add_cluster_verbs, add_images_argument, submission_of
+from pipelines.cluster_cli import add_cluster_verbs, add_images_argument, run_here, submission_of
 from pipelines.registry_cli import add_registry_verbs
 
 INTERRUPTED = 130  # the shell's code for a command ended by Ctrl-C
@@ -103,14 +103,9 @@ def _sizes(text: str) -> tuple[int, int, int]:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from pipelines.preflight.sources import check_sources
-    from pipelines.running import run
     from pipelines.submission import Submission
-    from pipelines.summary import print_summary
 
-    submission = Submission.of(arguments.recipe, arguments.data)
-    check_sources(submission.recipe)
-    print_summary(run(submission), submission.recipe.platform)
+    run_here(Submission.of(arguments.recipe, arguments.data))
 
 
 def _compile(arguments: argparse.Namespace) -> None:

@@ -52,14 +52,13 @@ def add_cluster_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]
     reap.add_argument("--dry-run", action="store_true", help="only say of which runs")
     reap.set_defaults(verb=_reap)
 
-    rerun = verbs.add_parser("rerun", help="submit an earlier run again, from what MLflow keeps of it")
+    rerun = verbs.add_parser("rerun", help="repeat an earlier run, from what MLflow keeps of it")
     rerun.add_argument("--mlflow-run", required=True, metavar="ID", help="MLflow run of the pipeline or of a stage")
-    rerun.add_argument(
-        "--tracking-uri",
-        default=os.environ.get("MLFLOW_TRACKING_URI"),
-        help="MLflow server, or sqlite:///FILE (default: $MLFLOW_TRACKING_URI)",
-    )
+    add_tracking_argument(rerun)
     rerun.add_argument("-o", "--output", type=Path, help="only write the pipeline YAML here")
+    rerun.add_argument(
+        "--local", action="store_true", help="on this machine (default where the recipe names no cluster)"
+    )
     _run_arguments(rerun)
     rerun.set_defaults(verb=_rerun)
 
@@ -70,6 +69,14 @@ def add_images_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_tracking_argument(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--tracking-uri",
+        default=os.environ.get("MLFLOW_TRACKING_URI"),
+        help="MLflow server, or sqlite:///FILE (default: $MLFLOW_TRACKING_URI)",
+    )
+
+
 def _recipe_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", required=True, help="meditron-7b, meditron-70b, or a YAML file")
 
@@ -77,6 +84,16 @@ def _recipe_argument(parser: argparse.ArgumentParser) -> None:
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the run (default: the recipe's, and the time)")
     parser.add_argument("--detach", action="store_true", help="don't watch the run")
+
+
+def run_here(submission: Submission) -> None:
+    """Run on this machine, and sum up."""
+    from pipelines.preflight.sources import check_sources
+    from pipelines.running import run
+    from pipelines.summary import print_summary
+
+    check_sources(submission.recipe)
+    print_summary(run(submission), submission.recipe.platform)
 
 
 # As in cli.py, the verbs import what they need when they are called.
@@ -151,14 +168,19 @@ def _reap(arguments: argparse.Namespace) -> None:
 
 def _rerun(arguments: argparse.Namespace) -> None:
     from pipelines.compiling import compile_submission
-    from pipelines.rerun import earlier_submission
+    from pipelines.rerun import check_place, check_same_code, earlier_submission, for_this_code, runs_here
     from pipelines.submit import submit
 
     if not arguments.tracking_uri:
         raise UserError("give --tracking-uri or set MLFLOW_TRACKING_URI: where is the run?")
     submission = earlier_submission(arguments.tracking_uri, arguments.mlflow_run)
     if arguments.output:
+        check_same_code(submission)
         compile_submission(submission, arguments.output)
         print(f"wrote {arguments.output}")
+    elif arguments.local or runs_here(submission.recipe):
+        check_place(submission, arguments.tracking_uri)
+        run_here(for_this_code(submission))
     else:
+        check_same_code(submission)
         submit(submission, submission.recipe.name, arguments.name, watch=not arguments.detach)

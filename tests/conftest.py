@@ -1,6 +1,7 @@
 """What all tests share: the real data, an environment that says nothing about it, and an S3 server on loopback."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,18 @@ def bucket(s3_server, tmp_path, monkeypatch):
     access.client().create_bucket(Bucket=name)
     yield f"s3://{name}"
     access.forget_client()
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory):
+    """A database of MLflow; to make its tables takes seconds, to copy it none."""
+    import mlflow
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def mlflow_uri(tmp_path, empty_mlflow):
+    return f"sqlite:///{shutil.copy(empty_mlflow, tmp_path / 'mlflow.db')}"

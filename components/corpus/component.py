@@ -107,4 +107,6 @@ def build_corpus(
         tabulated, prepared = Manifest.load_all(tables.path), Manifest.load_all(documents.path)
         tokenized = [shard for part in tokens for shard in Manifest.load_all(part.path)]
         parts = (planned, tabulated, prepared, decided, tokenized)
-        step.finish(stage.merge(step.settings, step.platform, *parts), corpus, report)
+        manifest = stage.merge(step.settings, step.platform, *parts)
+        step.finish(manifest, corpus, report)
+        step.tracked.log_dataset(manifest, "corpus")

@@ -24,11 +24,13 @@ def evaluate(
     from components.platform.step import Step
 
     with Step(f"evaluate-{label}", EvaluationSettings, settings, platform) as step:
+        evaluated = Manifest.load(model.path)
         manifest = stage.run(
             step.settings,
             step.platform,
-            model=Manifest.load(model.path),
+            model=evaluated,
             label=label,
             baseline=Manifest.load(baseline.path) if baseline else None,
         )
         step.finish(manifest, evaluation, report)
+        step.tracked.log_scores(evaluated, manifest.numbers)

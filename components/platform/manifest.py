@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -71,6 +71,11 @@ class Manifest:
         """Size of all files together."""
         return sum(entry.bytes for entry in self.files)
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Those of the metadata, as MLflow takes them for metrics."""
+        return {name: value for name, value in self.metadata.items() if isinstance(value, int | float)}
+
     @classmethod
     def of_folder(cls, kind: str, folder: Path, **facts: dict[str, Any]) -> Manifest:
         """List and hash all files of a finished folder (names that start with a dot are not part of it)."""
@@ -102,12 +107,20 @@ class Manifest:
             location = storage.join(location, MANIFEST_NAME)
         try:
             record = json.loads(storage.read_text(location))
-            files = tuple(FileEntry(**entry) for entry in record.pop("files"))
-            return cls(files=files, **record)
+            return cls.of_record(record)
         except FileNotFoundError:
             raise InputError(f"{location}: no such manifest; the stage that makes it has not finished") from None
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{location}: not a manifest: {error!r}") from None
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Manifest:
+        """What `dataclasses.asdict` made a record of.
+
+        Raises:
+            TypeError, KeyError: it is no such record.
+        """
+        return cls(**{**record, "files": tuple(FileEntry(**entry) for entry in record["files"])})
 
     @classmethod
     def load_all(cls, list_path: Path | str) -> list[Manifest]:

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from components.platform.context import PlatformSettings
 from components.platform.errors import UserError
 from components.platform.launcher.processes import die_with, die_with_parent
-from components.platform.manifest import METRICS_NAME, REPORT_NAME, Manifest
+from components.platform.manifest import MANIFEST_NAME, METRICS_NAME, REPORT_NAME, Manifest
 from components.platform.settings import Settings
 from components.platform.tracking.outage import is_outage
 from components.platform.tracking.runs import StageRun, stage_run
@@ -81,8 +82,7 @@ class Step(PlainStep[T]):
         What goes to MLflow lies in the artifact itself: numbers in the manifest's metadata, curves in
         `metrics.jsonl`, a page in `report.html`.
         """
-        numbers = {k: v for k, v in manifest.metadata.items() if isinstance(v, int | float)}
-        self.tracked.log_metrics(numbers)
+        self.tracked.log_metrics(manifest.numbers)
         made_from = {
             f"meditron.input.{role}": digest
             for role, digest in manifest.made_by.get("inputs", {}).items()
@@ -99,8 +99,10 @@ class Step(PlainStep[T]):
         if manifest.has(METRICS_NAME):
             self.tracked.log_history(manifest.read_jsonl(METRICS_NAME))
         manifest.save(output.path)
-        self.tracked.log_artifact(output.path)
-        output.metadata.update(numbers | {"uri": manifest.uri, "digest": manifest.digest})
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copyfile(output.path, Path(folder, MANIFEST_NAME))
+            self.tracked.log_artifact(Path(folder, MANIFEST_NAME))
+        output.metadata.update(manifest.numbers | {"uri": manifest.uri, "digest": manifest.digest})
         self.show(manifest.fetch(REPORT_NAME), report)
 
     def show(self, page: Path, output: OutputFile) -> None:

@@ -20,7 +20,9 @@ def quantize(
     from components.quantization.settings import QuantizationSettings
 
     with Step("quantize", QuantizationSettings, settings, platform) as step:
-        manifest = stage.run(
-            step.settings, step.platform, model=Manifest.load(tuned.path), corpus=Manifest.load(corpus.path)
-        )
+        text, original = Manifest.load(corpus.path), Manifest.load(tuned.path)
+        manifest = stage.run(step.settings, step.platform, model=original, corpus=text)
         step.finish(manifest, model, report)
+        step.tracked.log_dataset(text, "calibration")
+        step.tracked.log_input_model(original)
+        step.tracked.log_output_model(manifest)

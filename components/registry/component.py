@@ -34,11 +34,14 @@ def register(
     from components.platform.manifest import Manifest
     from components.platform.step import Step
     from components.platform.storage import join
+    from components.platform.tracking.logged_models import log_input_model
     from components.platform.tracking.models import ModelRegistry
+    from components.platform.tracking.submissions import submission_tags
     from components.registry import stage
+    from components.registry.card import without_front_matter
     from components.registry.contest import settle
     from components.registry.gate.decision import PAGE
-    from components.registry.lineage import lineage_tags
+    from components.registry.lineage import licence_tag, lineage_tags
     from components.registry.settings import RegistrySettings
 
     artifacts = {
@@ -56,8 +59,14 @@ def register(
         step.tracked.log_artifact(manifest.fetch("model_card.md"))
 
         registry, name = ModelRegistry(step.platform), step.settings.model_name
-        place, tags = join(artifacts["quantized"].uri, "model"), lineage_tags(artifacts)
-        version = registry.register(name, place, step.tracked.run_id, tags)
+        step.tracked.log_dataset(artifacts["corpus"], "training")
+        model_id = log_input_model(step.tracked, artifacts["quantized"])
+        place = join(artifacts["quantized"].uri, "model")
+        tags = lineage_tags(artifacts | {"registered": manifest}) | licence_tag(artifacts["corpus"])
+        version = registry.register(
+            name, place, step.tracked.run_id, tags | submission_tags(step.platform), model_id=model_id
+        )
+        registry.describe(version, without_front_matter(manifest.fetch("model_card.md")))
         registered.metadata["model_version"] = version.version
         outcome = settle(registry, version, step.settings.gate, artifacts, step.platform)
         if outcome.decision:

@@ -51,7 +51,7 @@ def run(
         evaluations = [pretrained_evaluation, tuned_evaluation, quantized_evaluation]
         summary = summarise(corpus, pretrained, tuned, quantized, evaluations)
         write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
-        write_atomically(folder / "model_card.md", model_card(settings.model_name, summary, artifacts))
+        write_atomically(folder / "model_card.md", model_card(settings, summary, artifacts))
         write_atomically(folder / REPORT_NAME, page(settings.model_name, summary).html())
         results = {
             f"{row['benchmark']}/{row['mode']}/{row['model']}/accuracy": row["accuracy"] for row in summary["results"]

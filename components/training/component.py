@@ -13,8 +13,12 @@ def pretrain(settings: str, platform: str, corpus: Input[Dataset], model: Output
     from components.training.settings import PretrainSettings
 
     with Step("pretrain", PretrainSettings, settings, platform) as step:
-        manifest = stage.run_pretrain(step.settings, step.platform, corpus=Manifest.load(corpus.path))
+        text = Manifest.load(corpus.path)
+        manifest = stage.run_pretrain(step.settings, step.platform, corpus=text)
         step.finish(manifest, model, report)
+        step.tracked.log_dataset(text, "training")
+        step.tracked.log_base_model(manifest)
+        step.tracked.log_output_model(manifest)
 
 
 @dsl.component(base_image="meditron/pipeline", install_kfp_package=False)
@@ -33,7 +37,9 @@ def sft(
     from components.training.settings import SftSettings
 
     with Step("sft", SftSettings, settings, platform) as step:
-        manifest = stage.run_sft(
-            step.settings, step.platform, corpus=Manifest.load(corpus.path), model=Manifest.load(base.path)
-        )
+        text, pretrained = Manifest.load(corpus.path), Manifest.load(base.path)
+        manifest = stage.run_sft(step.settings, step.platform, corpus=text, model=pretrained)
         step.finish(manifest, model, report)
+        step.tracked.log_dataset(text, "training")
+        step.tracked.log_input_model(pretrained)
+        step.tracked.log_output_model(manifest)

@@ -1,5 +1,6 @@
 """The whole DAG on this machine, at the smallest size: every stage real, eight ranks, KFP, MLflow."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -11,8 +12,10 @@ import mlflow
 import psutil
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from components.platform.manifest import Manifest
+from pipelines.lineage import Lineage
 from pipelines.recipe import RECIPES
 from pipelines.versions import code_version
 
@@ -41,8 +44,8 @@ def home(tmp_path_factory):
     return make_home(tmp_path_factory.mktemp("home"))
 
 
-def start(home: Path) -> subprocess.Popen:
-    command = [MEDITRON, "run", "--recipe", "recipe.yaml", "--data", str(SAMPLE)]
+def start(home: Path, *arguments: str) -> subprocess.Popen:
+    command = [MEDITRON, *(arguments or ("run", "--recipe", "recipe.yaml", "--data", str(SAMPLE)))]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     log = (home / "log.txt").open("a")
     return subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT)
@@ -132,12 +135,67 @@ def test_everything_is_accounted_for_in_mlflow(home):
     assert version.tags["corpus.digest"] == finished(home, "corpus")[0].digest
 
 
-def test_running_again_makes_nothing_twice_and_the_same(home):
+def test_models_and_corpus_are_linked_in_mlflow(home):
+    client = mlflow.MlflowClient(f"sqlite:///{home}/runs/mlflow.db")
+    experiment = client.get_experiment_by_name("meditron").experiment_id
+    models = {model.name: model for model in client.search_logged_models([experiment])}
+    assert set(models) == {"new", "pretrain", "sft", "awq"}
+    runs = {run.data.tags["meditron.stage"]: run for run in client.search_runs([experiment]) if run.outputs}
+    for stage, base, made in (("pretrain", "new", "pretrain"), ("sft", "pretrain", "sft"), ("quantize", "sft", "awq")):
+        assert [link.model_id for link in runs[stage].inputs.model_inputs] == [models[base].model_id]
+        assert [link.model_id for link in runs[stage].outputs.model_outputs] == [models[made].model_id]
+        [read] = runs[stage].inputs.dataset_inputs
+        assert {tag.key: tag.value for tag in read.tags}["meditron.digest"] == finished(home, "corpus")[0].digest
+    scores = {metric.key for metric in models["awq"].metrics}
+    assert {"pubmedqa/top_token/accuracy", "mmlu-medical/sc_cot/accuracy"} <= scores
+    [version] = client.search_model_versions("name = 'meditron-laptop'")
+    assert version.tags["meditron.logged_model"] == models["awq"].model_id
+    assert version.description.startswith("# meditron-laptop")
+
+
+def test_from_the_version_back_to_every_file(home, monkeypatch):
+    """What the lineage names is all that there is in the data folder, with its true digests."""
+    monkeypatch.chdir(home)
+    lineage = Lineage.of("sqlite:///runs/mlflow.db", "meditron-laptop@challenger")
+    found = {file.name: file for artifact in lineage.artifacts.values() for file in artifact.files()}
+    there = {path.relative_to(SAMPLE).as_posix(): path for path in SAMPLE.rglob("*") if path.is_file()}
+    assert set(found) == set(there) - {"README.md"}
+    for name, file in found.items():
+        assert file.bytes == there[name].stat().st_size
+        assert file.digest == f"sha256:{hashlib.sha256(there[name].read_bytes()).hexdigest()}"
+    [corpus] = finished(home, "corpus")
+    by_source = lineage.artifacts[corpus.digest].sources
+    assert [file.name for file in by_source["guidelines"]] == ["guidelines/guidelines.jsonl"]
+    assert len(by_source["plos"]) == 6
+    assert lineage.verified(None).problems == ()
+
+
+def test_the_card_is_the_runs_own(home):
+    [registered] = finished(home, "registry")
+    card = ModelCard.load(registered.fetch("model_card.md"))
+    assert card.data.pipeline_tag == "text-generation"
+    assert {score.dataset_name for score in card.data.eval_results} == {"pubmedqa", "medqa-4-option", "mmlu-medical"}
+    assert "| guidelines | 1 | unknown |" in card.text
+    assert finished(home, "awq")[0].digest in card.text
+    assert len(finished(home, "pretrain")[0].read_json("usage.json")) == 2, "it was interrupted once"
+
+
+@pytest.mark.parametrize("how", ["run", "rerun"])
+def test_running_again_makes_nothing_twice_and_the_same(home, how):
+    """By the recipe, or from what MLflow keeps of the run alone."""
+    client = mlflow.MlflowClient(f"sqlite:///{home}/runs/mlflow.db")
+    [version] = client.search_model_versions("name = 'meditron-laptop'")
+    rerun = ("rerun", "--mlflow-run", version.tags["meditron.pipeline_run"])
+    rerun += ("--tracking-uri", "sqlite:///runs/mlflow.db")
     before = {kind: finished(home, kind) for kind in ("corpus", "pretrain", "sft", "awq", "evaluation", "registry")}
     (home / "log.txt").unlink()
-    assert start(home).wait(timeout=200) == 0, output(home)
+    assert start(home, *(rerun if how == "rerun" else ())).wait(timeout=200) == 0, output(home)
     assert output(home).count("already made") == 10
     assert {kind: finished(home, kind) for kind in before} == before
+    [again] = client.search_model_versions("name = 'meditron-laptop'")
+    assert again.version == version.version
+    experiment = client.get_experiment_by_name("meditron").experiment_id
+    assert len(client.search_logged_models([experiment])) == 4
 
 
 def test_the_same_recipe_elsewhere_gives_the_same_bytes(home, tmp_path):

@@ -75,7 +75,7 @@ def test_other_code_would_make_something_else_of_it(recorded, monkeypatch, capfd
     monkeypatch.setattr("pipelines.rerun.code_version", lambda: "f" * 16)
     assert main(["rerun", "--mlflow-run", run_id, "--tracking-uri", uri, "-o", "x.yaml"]) == 1
     message = capfd.readouterr().err
-    assert f"was made with code {submission.code}, this is ffffffffffffffff" in message
+    assert f"the run was made with code {submission.code}, this is ffffffffffffffff" in message
     assert f"check out commit {submission.commit or 'unknown'}" in message
 
 

@@ -8,9 +8,10 @@ from urllib.parse import urlparse
 
 from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
-from components.platform.tracking.tracker import Tracker
+from components.platform.tracking.tracker import Tracker, existing_client
 
-PLACE_TAG, PLACE_NOTE = "meditron.model", "model.json"
+PLACE_TAG, PLACE_NOTE, LOGGED_MODEL_TAG = "meditron.model", "model.json", "meditron.logged_model"
+DESCRIPTION_LENGTH = 5000  # MLflow's limit
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,31 @@ class ModelRegistry:
     """The registered models of a platform's MLflow."""
 
     def __init__(self, platform: PlatformSettings) -> None:
-        self._tracker = Tracker(platform)
-        self._client = self._tracker.client
+        tracker = Tracker(platform)
+        self._client, self.uri = tracker.client, tracker.uri
 
-    def register(self, name: str, source: str, run_id: str, tags: Mapping[str, str]) -> RegisteredVersion:
+    @classmethod
+    def at(cls, uri: str) -> ModelRegistry:
+        """Those of the MLflow at an address, to read.
+
+        Raises:
+            InputError: there is no such database.
+        """
+        registry = cls.__new__(cls)
+        registry._client, registry.uri = existing_client(uri), uri
+        return registry
+
+    def register(
+        self, name: str, source: str, run_id: str, tags: Mapping[str, str], model_id: str | None = None
+    ) -> RegisteredVersion:
         """Register the model that lies at `source`; no bytes are copied.
 
         The same source is registered once: a repeated run finds its version again. A server takes no paths for a
-        source, but what lies among a run's artifacts: there the version points at a note of the place, which its tag
-        `meditron.model` names as well.
+        source, but what lies among its own artifacts: there the version points at the logged model, or at a note of
+        the place. The tag `meditron.model` names the place everywhere.
+
+        Args:
+            model_id: of the logged model that stands for the same artifact.
         """
         from mlflow.exceptions import MlflowException
 
@@ -56,12 +73,20 @@ class ModelRegistry:
         versions = self._client.search_model_versions(f"name = '{name}'")
         known = next((version for version in versions if version.tags.get(PLACE_TAG) == source), None)
         if known is None:
-            tags = {**tags, PLACE_TAG: source}
-            if urlparse(self._tracker.uri).scheme in {"http", "https"} and not urlparse(source).scheme:
-                self._client.log_dict(run_id, tags, PLACE_NOTE)
-                source = f"runs:/{run_id}/{PLACE_NOTE}"
-            known = self._client.create_model_version(name, source, run_id=run_id, tags=tags)
+            tags = {**tags, PLACE_TAG: source} | ({LOGGED_MODEL_TAG: model_id} if model_id else {})
+            if urlparse(self.uri).scheme in {"http", "https"} and not urlparse(source).scheme:
+                source = f"models:/{model_id}" if model_id else self._note(run_id, tags)
+            known = self._client.create_model_version(name, source, run_id=run_id, tags=tags, model_id=model_id)
         return self.get(name, known.version)
+
+    def _note(self, run_id: str, tags: Mapping[str, str]) -> str:
+        """A file among the run's artifacts that says where the model lies."""
+        self._client.log_dict(run_id, dict(tags), PLACE_NOTE)
+        return f"runs:/{run_id}/{PLACE_NOTE}"
+
+    def describe(self, version: RegisteredVersion, text: str) -> None:
+        """Set what MLflow's page shows of a version: Markdown, cut where it is too long."""
+        self._client.update_model_version(version.name, str(version.version), text[:DESCRIPTION_LENGTH])
 
     def get(self, name: str, version: str | int) -> RegisteredVersion:
         """A version by its number.
@@ -74,7 +99,7 @@ class ModelRegistry:
         try:
             found = self._client.get_model_version(name, str(version))
         except MlflowException as error:
-            raise InputError(f"MLflow at {self._tracker.uri}: no version {version} of model {name}: {error}") from None
+            raise InputError(f"MLflow at {self.uri}: no version {version} of model {name}: {error}") from None
         aliases = self._client.get_registered_model(name).aliases.items()
         pointing = tuple(alias for alias, number in aliases if str(number) == str(found.version))
         return RegisteredVersion(name, int(found.version), found.run_id, dict(found.tags), pointing)

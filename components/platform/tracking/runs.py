@@ -8,12 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from components.platform import storage
 from components.platform.context import PlatformSettings
 from components.platform.launcher import LaunchInterrupted
+from components.platform.manifest import Manifest
+from components.platform.tracking.datasets import Context
 from components.platform.tracking.operations import OPERATIONS
 from components.platform.tracking.outage import OutageError, is_outage
 from components.platform.tracking.spool import Entry, Spool, leftovers, spool_root
@@ -59,6 +62,26 @@ class StageRun:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self._tell("tags", values=dict(tags))
 
+    def log_dataset(self, corpus: Manifest, context: Context) -> None:
+        """Name a corpus as what the run read, or built."""
+        self._tell("dataset", corpus=asdict(corpus), context=context)
+
+    def log_input_model(self, model: Manifest) -> None:
+        """Name a model as what the run started from."""
+        self._tell("input_model", model=asdict(model))
+
+    def log_output_model(self, model: Manifest) -> None:
+        """Name a model as what the run made."""
+        self._tell("output_model", model=asdict(model))
+
+    def log_base_model(self, pretrained: Manifest) -> None:
+        """Name the model that pretraining started from."""
+        self._tell("base_model", pretrained=asdict(pretrained))
+
+    def log_scores(self, model: Manifest, scores: Mapping[str, float]) -> None:
+        """Record what the run measured of a model, with the run and with the model."""
+        self._tell("scores", model=asdict(model), values=dict(scores), time=_now())
+
     def begin(self) -> None:
         self._tell("begin")
 
@@ -90,7 +113,7 @@ class StageRun:
         self._spool.add(entry)
 
     def _do(self, entry: Entry) -> None:
-        OPERATIONS[entry.operation](self.tracker.client, self.run_id, **entry.data)
+        OPERATIONS[entry.operation](self, **entry.data)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
 from components.platform.quiet import stderr_only_on_failure
-from components.platform.tracking.tracker import Tracker
+from components.platform.tracking.tracker import Tracker, existing_client
 
 SUBMISSION_FILE, RECIPE_FILE = "submission.json", "recipe.yaml"
+RECIPE_TAG, CODE_TAG, COMMIT_TAG, VERSION_TAG = (f"meditron.{key}" for key in ("recipe", "code", "commit", "version"))
+IMAGE_TAGS = "meditron.image."
+PIPELINE_RUN_TAG = "meditron.pipeline_run"
 
 
 def record_submission(platform: PlatformSettings, submission: str) -> None:
@@ -24,11 +28,22 @@ def record_submission(platform: PlatformSettings, submission: str) -> None:
     run_id, record = tracker.parent_run(), json.loads(submission)
     tracker.client.log_text(run_id, submission, SUBMISSION_FILE)
     tracker.client.log_text(run_id, record["text"], RECIPE_FILE)
-    for key in ("code", "commit", "version"):
-        if record[key] is not None:
-            tracker.client.set_tag(run_id, f"meditron.{key}", record[key])
-    for image, digest in record["images"].items():
-        tracker.client.set_tag(run_id, f"meditron.image.{image.replace(':', '/')}", digest)
+    tags = {CODE_TAG: record["code"], COMMIT_TAG: record["commit"], VERSION_TAG: record["version"]}
+    tags[RECIPE_TAG] = hashlib.sha256(record["text"].encode()).hexdigest()
+    tags |= {f"{IMAGE_TAGS}{image.replace(':', '/')}": digest for image, digest in record["images"].items()}
+    for key, value in tags.items():
+        if value is not None:
+            tracker.client.set_tag(run_id, key, value)
+
+
+def submission_tags(platform: PlatformSettings) -> dict[str, str]:
+    """What a version of a model says of the run that made it: recipe (SHA-256), code, commit, images, and the run."""
+    tracker = Tracker(platform)
+    run_id = tracker.parent_run()
+    recorded = tracker.client.get_run(run_id).data.tags
+    keys = {RECIPE_TAG, CODE_TAG, COMMIT_TAG, VERSION_TAG}
+    kept = {key: value for key, value in recorded.items() if key in keys or key.startswith(IMAGE_TAGS)}
+    return kept | {PIPELINE_RUN_TAG: run_id}
 
 
 def read_submission(uri: str, run_id: str) -> str:
@@ -37,10 +52,9 @@ def read_submission(uri: str, run_id: str) -> str:
     Raises:
         InputError: there is no such run, or it has no such record.
     """
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    client = MlflowClient(tracking_uri=uri)
+    client = existing_client(uri)
     try:
         parent = client.get_run(run_id).data.tags.get("mlflow.parentRunId", run_id)
         with tempfile.TemporaryDirectory() as folder, stderr_only_on_failure():  # which draws bars

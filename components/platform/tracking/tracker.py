@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SQLITE = "sqlite:///"
 RUN_ID_TAG, STAGE_TAG = "meditron.run_id", "meditron.stage"
 PIPELINE = "pipeline"
 """The stage that the parent run of a pipeline run stands for."""
@@ -27,22 +32,40 @@ def pipeline_run_id() -> str:
     return os.environ.get("KFP_RUN_ID", "by-hand")
 
 
+def tracking_uri(platform: PlatformSettings) -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI", platform.tracking.uri)
+
+
+def existing_client(uri: str) -> MlflowClient:
+    """A client of an MLflow that is there; unlike `Tracker` it makes no database and no experiment.
+
+    Raises:
+        InputError: there is no such database.
+    """
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+        raise InputError(f"{uri}: no such file; expected the database of MLflow that a run has written")
+    return _client(uri)
+
+
+def _client(uri: str) -> MlflowClient:
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for variable, value in REQUEST_LIMITS.items():
+        os.environ.setdefault(variable, value)
+    # Imported here: mlflow takes a second that only tracked processes should pay.
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
 class Tracker:
     """The MLflow server and experiment that a platform names."""
 
     def __init__(self, platform: PlatformSettings) -> None:
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        for variable, value in REQUEST_LIMITS.items():
-            os.environ.setdefault(variable, value)
-        # Imported here: mlflow takes a second that only tracked processes should pay.
-        from mlflow import MlflowClient
-
-        uri = os.environ.get("MLFLOW_TRACKING_URI", platform.tracking.uri)
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self.uri = uri
-        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self.uri = uri = tracking_uri(platform)
+        if uri.startswith(SQLITE):
+            Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        self.client = _client(uri)
         self._tracking = platform.tracking
 
     @cached_property

@@ -11,8 +11,8 @@ REFUSED = {"harmful": 10, "harmless": 5}
 
 
 @pytest.fixture
-def platform(tmp_path):
-    tracking = TrackingSettings(uri=f"sqlite:///{tmp_path}/mlflow.db")
+def platform(tmp_path, mlflow_uri):
+    tracking = TrackingSettings(uri=mlflow_uri)
     return PlatformSettings(data=str(tmp_path), workspace=str(tmp_path / "runs"), tracking=tracking)
 
 
