@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from components.corpus import datacard, merge, papers_table, profile, report, stats
+from components.corpus import datacard, known, merge, papers_table, profile, report, stats
 from components.corpus.decide import file_name
 from components.corpus.index import INDEX
 from components.corpus.ledger import LEDGER, Ledger
@@ -67,7 +67,8 @@ class Build:
         started = time.process_time()
         self._write(parts)
         self._merge_seconds = time.process_time() - started
-        shutil.copytree(self.decisions.local() / "tokenizer", self.folder / "tokenizer", dirs_exist_ok=True)
+        for part in ("tokenizer", known.FOLDER):
+            shutil.copytree(self.decisions.local() / part, self.folder / part, dirs_exist_ok=True)
         rejects = [table.fetch(papers_table.REJECTS) for table in self.tables]
         self._join(REJECTS, rejects + [shard.fetch(REJECTS) for shard in self.shards])
         self._join(MATCHES, [shard.fetch(MATCHES) for shard in self.shards])

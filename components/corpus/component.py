@@ -7,15 +7,38 @@ IMAGE = "meditron/pipeline"
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def plan_corpus(settings: str, platform: str, plan: Output[Dataset], tables: Output[Dataset]) -> None:
+def look_for_news(settings: str, platform: str, model: str, continue_from: str) -> str:
+    """Find the version to go on from, and the source files that are new since. Empty: nothing is."""
+    from components.corpus import news
+    from components.corpus.settings import CorpusSettings
+    from components.platform.predecessor import Predecessor
+    from components.platform.step import PlainStep
+    from components.platform.tracking.notes import note_on_pipeline
+
+    with PlainStep("look-for-news", CorpusSettings, settings, platform) as step:
+        predecessor = Predecessor.find(step.platform, model, continue_from)
+        found, sentence = news.look(step.settings, step.platform, predecessor)
+        note_on_pipeline(
+            step.platform, {"meditron.predecessor": str(predecessor.version), "meditron.news": sentence}
+        )
+        print(sentence, flush=True)
+        return predecessor.to_json() if found else ""
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def plan_corpus(
+    settings: str, platform: str, predecessor: str, plan: Output[Dataset], tables: Output[Dataset]
+) -> None:
     """Find all source files, cut the work on them into shards, and make tables of the metadata that they join."""
     from components.corpus import stage
     from components.corpus.settings import CorpusSettings
     from components.platform.manifest import save_list
+    from components.platform.predecessor import Predecessor, all_corpora
     from components.platform.step import PlainStep
 
     with PlainStep("corpus", CorpusSettings, settings, platform) as step:
-        planned = stage.plan(step.settings, step.platform)
+        before = all_corpora(Predecessor.from_json(predecessor))
+        planned = stage.plan(step.settings, step.platform, before)
         save_list(stage.tabulate(step.settings, step.platform, planned), tables.path)
         planned.save(plan.path)
 
@@ -46,6 +69,7 @@ def prepare_documents(
 def decide_on_documents(
     settings: str,
     platform: str,
+    predecessor: str,
     plan: Input[Dataset],
     parts: Input[list[Dataset]],
     documents: Output[Dataset],
@@ -55,11 +79,13 @@ def decide_on_documents(
     from components.corpus import stage
     from components.corpus.settings import CorpusSettings
     from components.platform.manifest import Manifest, save_list
+    from components.platform.predecessor import Predecessor, all_corpora
     from components.platform.step import PlainStep
 
     with PlainStep("corpus", CorpusSettings, settings, platform) as step:
         prepared = [shard for part in parts for shard in Manifest.load_all(part.path)]
-        stage.decide(step.settings, step.platform, Manifest.load(plan.path), prepared).save(decisions.path)
+        before = all_corpora(Predecessor.from_json(predecessor))
+        stage.decide(step.settings, step.platform, Manifest.load(plan.path), prepared, before).save(decisions.path)
         save_list(prepared, documents.path)
 
 
@@ -88,6 +114,7 @@ def tokenize_documents(
 def build_corpus(
     settings: str,
     platform: str,
+    predecessor: str,
     plan: Input[Dataset],
     tables: Input[Dataset],
     documents: Input[Dataset],
@@ -100,6 +127,7 @@ def build_corpus(
     from components.corpus import stage
     from components.corpus.settings import CorpusSettings
     from components.platform.manifest import Manifest
+    from components.platform.predecessor import Predecessor, all_corpora
     from components.platform.step import Step
 
     with Step("corpus", CorpusSettings, settings, platform) as step:
@@ -107,6 +135,7 @@ def build_corpus(
         tabulated, prepared = Manifest.load_all(tables.path), Manifest.load_all(documents.path)
         tokenized = [shard for part in tokens for shard in Manifest.load_all(part.path)]
         parts = (planned, tabulated, prepared, decided, tokenized)
-        manifest = stage.merge(step.settings, step.platform, *parts)
+        before = all_corpora(Predecessor.from_json(predecessor))
+        manifest = stage.merge(step.settings, step.platform, *parts, before)
         step.finish(manifest, corpus, report)
         step.tracked.log_dataset(manifest, "corpus")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 
-from components.corpus import dedup, encoder, identify, split, tokenizer, upsampling
+from components.corpus import dedup, encoder, identify, known, split, tokenizer, upsampling
 from components.corpus.index import INDEX, Index
 from components.corpus.ledger import LEDGER, Ledger
 from components.corpus.plan import shard_name
@@ -42,8 +42,10 @@ class Decisions:
         copies: how often it is trained on, shape (n,), uint8.
     """
 
-    def __init__(self, settings: CorpusSettings, shards: Sequence[Manifest]) -> None:
-        self.settings, self.shards = settings, shards
+    def __init__(
+        self, settings: CorpusSettings, shards: Sequence[Manifest], before: Sequence[Manifest] = ()
+    ) -> None:
+        self.settings, self.shards, self.before = settings, shards, before
         self.sources = [settings.source(shard.metadata["source"]) for shard in shards]
         self.index = Index([shard.fetch(INDEX) for shard in shards])
         self.dropped = pl.repeat(None, len(self.index), dtype=pl.Categorical, eager=True)
@@ -60,6 +62,7 @@ class Decisions:
         fractions = self.index.spread([source.held_out for source in self.sources], np.float64)
         self.held_out = split.fractions(keys, self.settings.seed, "split") < fractions
         self.copies = self._copies(keys, labels)
+        self.labels = labels
 
     def _in_same_source(self, pmids: Sequence[Sequence[str]]) -> npt.NDArray[np.bool_]:
         """Documents with a PMID that a shard of the same source lists, shape (n,).
@@ -85,6 +88,10 @@ class Decisions:
             works.add("near_duplicate", *self.index.present(name))
         labels = works.labels()
         groups = self.index.spread([dedup.PREFERENCE.index(source.group) for source in self.sources], np.int8)
+        if self.before:
+            reasons = pl.Series([None, "known_work"], dtype=pl.Categorical)
+            is_known = known.of_works(self.index, labels, groups, self.before)
+            self._drop("known", reasons.gather(is_known.astype(np.uint32)))
         latest_first = self.index.spread([source.format in LATEST_FIRST for source in self.sources], bool)
         stays = dedup.chosen(labels, dedup.ranks(groups, latest_first, last=self._deleted))
         reasons = pl.Series([None, *works.keys], dtype=pl.Categorical)
@@ -130,6 +137,13 @@ class Decisions:
         for source, drops in by_source.items():
             self.ledger.add(source, step, rows[source], rows[source] - drops.total(), dict(sorted(drops.items())))
 
+    def _ranks(self) -> npt.NDArray[np.int8]:
+        """What of each document's work a later corpus may still take in (`known.write`), shape (n,)."""
+        groups = self.index.spread([dedup.PREFERENCE.index(source.group) for source in self.sources], np.int8)
+        contaminated = self.dropped.cast(pl.String).str.starts_with("contaminated_").fill_null(False).to_numpy()
+        held_out = self.held_out & self.dropped.is_null().to_numpy()
+        return known.ranks(self.labels, np.where(contaminated | held_out, known.NEVER, groups).astype(np.int8))
+
     def write(self, folder: Path) -> None:
         """One file of decisions per shard, and the ledger."""
         columns = (self.dropped, self.held_out, self.copies)
@@ -137,21 +151,30 @@ class Decisions:
             path = folder / file_name(shard)
             path.parent.mkdir(parents=True, exist_ok=True)
             pl.DataFrame(dict(zip(("dropped", "held_out", "copies"), values, strict=True))).write_parquet(path)
+        known.write(folder, self.index, self._ranks())
         (folder / LEDGER).write_bytes(orjson.dumps(self.ledger.rows()))
 
 
-def decide(settings: CorpusSettings, shards: Sequence[Manifest], taken: Path | None, folder: Path) -> dict[str, Any]:
+def decide(
+    settings: CorpusSettings,
+    shards: Sequence[Manifest],
+    taken: Path | None,
+    folder: Path,
+    before: Sequence[Manifest] = (),
+) -> dict[str, Any]:
     """Decide on all documents, and make the tokenizer; returns the metadata of the manifest.
 
     Args:
         shards: prepared documents, in the order of the recipe's sources and of their files.
         taken: folder of the tokenizer to take; None: one is trained on the documents that are in.
+        before: corpora that this one adds to.
 
     Raises:
-        InputError: a source has no document.
+        InputError: a source has no document, and there is no corpus before.
     """
-    _expect_documents(settings, shards)
-    decisions = Decisions(settings, shards)
+    if not before:
+        _expect_documents(settings, shards)
+    decisions = Decisions(settings, shards, before)
     decisions.make()
     decisions.write(folder)
     if taken:

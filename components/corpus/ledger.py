@@ -70,8 +70,10 @@ class Ledger:
                     raise LedgerError(
                         f"{source}: {before.step} gave {before.rows_out} rows, but {after.step} got {after.rows_in}"
                     )
-            if steps[-1].rows_out != rows:
+            if steps and steps[-1].rows_out != rows:
                 raise LedgerError(f"{source}: {steps[-1].step} gave {steps[-1].rows_out} rows, but {rows} were written")
+            if rows and not steps:
+                raise LedgerError(f"{source}: {rows} rows were written, but none were read")
 
     def drops(self, source: str | None = None) -> Counter[str]:
         """Named drops of one source or of all, over all steps."""

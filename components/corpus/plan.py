@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +22,7 @@ from components.platform import storage
 from components.platform.context import PlatformSettings
 from components.platform.data import SourceFile, resolve
 from components.platform.manifest import Manifest
+from components.platform.predecessor import as_inputs
 from components.platform.stage import produce
 
 PLAN = "plan.json"
@@ -84,8 +85,29 @@ class Plan:
         return cls(shards, papers, _files(record["tokenizer"]), _files(record["questions"]))
 
 
-def make(settings: CorpusSettings, platform: PlatformSettings) -> Manifest:
+def make(settings: CorpusSettings, platform: PlatformSettings, before: Sequence[Manifest] = ()) -> Manifest:
     """Find all source files and plan the work on them.
+
+    Args:
+        before: corpora that this one adds to: their files are left out.
+
+    Raises:
+        As `find`.
+    """
+    plan = find(settings, platform, known_digests(before))
+
+    def work(folder: Path) -> dict[str, Any]:
+        storage.write_atomically(folder / PLAN, json.dumps(asdict(plan), indent=1))
+        return {"shards": len(plan.shards), "bytes": sum(shard.bytes for shard in plan.shards)}
+
+    return produce("corpus-plan", settings, as_inputs(before), platform, work, source_files=plan.files())
+
+
+def find(settings: CorpusSettings, platform: PlatformSettings, known: Collection[str] = ()) -> Plan:
+    """Find all source files, and cut them into shards.
+
+    Args:
+        known: digests of files to leave out, but for those of replay, which goes along with whatever is new.
 
     Raises:
         InputError: a source file is missing.
@@ -95,17 +117,19 @@ def make(settings: CorpusSettings, platform: PlatformSettings) -> Manifest:
         Language(settings.languages)
     shards, papers = [], {}
     for source in settings.sources:
-        shards += cut(source.name, _resolved(platform, source.paths), settings.shard_bytes)
+        files = _resolved(platform, source.paths)
+        if source.group != "replay":
+            files = tuple(file for file in files if file.digest not in known)
+        shards += cut(source.name, files, settings.shard_bytes)
         papers[source.name] = _resolved(platform, source.papers)
     # Only these files: the folder may be that of a whole model, weights included
     taken = _resolved(platform, [f"{settings.tokenizer.path}/tokenizer*.json"]) if settings.tokenizer.path else ()
-    plan = Plan(tuple(shards), papers, taken, questions.files(settings.decontaminate, platform))
+    return Plan(tuple(shards), papers, taken, questions.files(settings.decontaminate, platform))
 
-    def work(folder: Path) -> dict[str, Any]:
-        storage.write_atomically(folder / PLAN, json.dumps(asdict(plan), indent=1))
-        return {"shards": len(plan.shards), "bytes": sum(shard.bytes for shard in plan.shards)}
 
-    return produce("corpus-plan", settings, {}, platform, work, source_files=plan.files())
+def known_digests(before: Sequence[Manifest]) -> set[str]:
+    """Digests of the source files that some corpora were made from. A file is known by its content, not its name."""
+    return {digest for corpus in before for digest in corpus.made_by["sources"].values()}
 
 
 def cut(source: str, files: Sequence[SourceFile], shard_bytes: int) -> list[Shard]:

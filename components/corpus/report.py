@@ -80,7 +80,7 @@ def _sizes(page: Page, figures: Mapping[str, Any]) -> None:
 
 def _lengths(page: Page, documents: pl.DataFrame) -> None:
     page.heading("Document lengths")
-    edges = np.geomspace(1, max(10, documents["tokens"].max()), 40)
+    edges = np.geomspace(1, max(10, documents["tokens"].max() or 0), 40)
     figure = new_figure(8, 3)
     axes = figure.subplots()
     for (group,), rows in documents.group_by("group", maintain_order=True):

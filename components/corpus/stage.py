@@ -27,6 +27,7 @@ from components.corpus.tokenize import tokenize as tokenize_shard
 from components.platform.context import PlatformSettings
 from components.platform.data import SourceFile
 from components.platform.manifest import Manifest
+from components.platform.predecessor import as_inputs, note_of
 from components.platform.progress import Progress
 from components.platform.questions.question import Question
 from components.platform.stage import produce
@@ -46,23 +47,26 @@ class Task:
     of: int = 1
 
 
-def run(settings: CorpusSettings, platform: PlatformSettings) -> Manifest:
+def run(settings: CorpusSettings, platform: PlatformSettings, before: Sequence[Manifest] = ()) -> Manifest:
     """Build the corpus, or find the one that is already there.
+
+    Args:
+        before: corpora that this one adds to, the newest first: it holds what they don't have, in the newest's tokens.
 
     Raises:
         InputError: a source file is missing, or a source yields no document.
     """
-    planned = plan(settings, platform)
+    planned = plan(settings, platform, before)
     tables = tabulate(settings, platform, planned)
     prepared = prepare(settings, platform, planned, tables)
-    decisions = decide(settings, platform, planned, prepared)
+    decisions = decide(settings, platform, planned, prepared, before)
     tokens = tokenize(platform, prepared, decisions)
-    return merge(settings, platform, planned, tables, prepared, decisions, tokens)
+    return merge(settings, platform, planned, tables, prepared, decisions, tokens, before)
 
 
-def plan(settings: CorpusSettings, platform: PlatformSettings) -> Manifest:
-    """Find all source files, and cut the work into shards."""
-    return planning.make(settings, platform)
+def plan(settings: CorpusSettings, platform: PlatformSettings, before: Sequence[Manifest] = ()) -> Manifest:
+    """Find all source files, or those that earlier corpora don't know, and cut the work into shards."""
+    return planning.make(settings, platform, before)
 
 
 def tabulate(settings: CorpusSettings, platform: PlatformSettings, planned: Manifest) -> list[Manifest]:
@@ -134,16 +138,24 @@ def _prepare(context: _Preparing, number: int) -> Manifest:
 
 
 def decide(
-    settings: CorpusSettings, platform: PlatformSettings, planned: Manifest, prepared: Sequence[Manifest]
+    settings: CorpusSettings,
+    platform: PlatformSettings,
+    planned: Manifest,
+    prepared: Sequence[Manifest],
+    before: Sequence[Manifest] = (),
 ) -> Manifest:
     """Decide over all documents at once, and make the tokenizer."""
     shards = _in_order(settings, prepared)
     taken = Plan.load(planned).tokenizer
 
     def work(folder: Path) -> dict[str, Any]:
-        return decide_all(settings, shards, taken[0].local().parent if taken else None, folder)
+        tokens = taken[0].local().parent if taken else None
+        if before:  # the model goes on with the tokens that it has
+            for name in tokenizer.FILES:
+                tokens = before[0].fetch(f"tokenizer/{name}").parent
+        return decide_all(settings, shards, tokens, folder, before)
 
-    inputs = {shard_name(shard): shard for shard in shards}
+    inputs = {shard_name(shard): shard for shard in shards} | as_inputs(before)
     return produce("corpus-decisions", settings, inputs, platform, work, source_files=taken)
 
 
@@ -172,8 +184,8 @@ def _tokenize(context: _Tokenizing, number: int) -> Manifest:
     )
 
     def work(folder: Path) -> dict[str, Any]:
-        for name in ("tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"):
-            encoder_folder = decisions.fetch(name).parent
+        for name in tokenizer.FILES:
+            encoder_folder = decisions.fetch(f"tokenizer/{name}").parent
         encoder = Encoder(encoder_folder, settings.fast)
         decided = pl.read_parquet(decisions.fetch(file_name(shard)))
         tokens = tokenize_shard(shard.fetch(DOCUMENTS), decided, encoder, folder)
@@ -190,15 +202,16 @@ def merge(
     prepared: Sequence[Manifest],
     decisions: Manifest,
     tokens: Sequence[Manifest],
+    before: Sequence[Manifest] = (),
 ) -> Manifest:
     """Put the corpus together, and describe it."""
     plan = Plan.load(planned)
     shards, tokens = _in_order(settings, prepared), _in_order(settings, tokens)
 
     def work(folder: Path) -> dict[str, Any]:
-        return build.Build(settings, plan, tables, shards, decisions, tokens, folder).run()
+        return build.Build(settings, plan, tables, shards, decisions, tokens, folder).run() | note_of(before)
 
-    inputs = {"decisions": decisions} | {
+    inputs = {"decisions": decisions, **as_inputs(before)} | {
         f"{part.kind}/{shard_name(part)}": part for parts in (shards, tokens) for part in parts
     }
     return produce("corpus", settings, inputs, platform, work, source_files=plan.files())

@@ -47,7 +47,8 @@ def _counted(folder: Path, split: str, group: str) -> dict[str, int]:
 def written(folder: Path) -> pl.DataFrame:
     """All written documents, without their text: the columns source, group, split, licence, tokens."""
     files = sorted((folder / "documents").glob("*/*.parquet"))
-    return pl.scan_parquet(files).select("source", "group", "split", "licence", "tokens").collect()
+    columns = {"source": pl.String, "group": pl.String, "split": pl.String, "licence": pl.String, "tokens": pl.Int32}
+    return pl.scan_parquet(files).select(list(columns)).collect() if files else pl.DataFrame(schema=columns)
 
 
 def origins(documents: pl.DataFrame, files: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ from components.corpus.vocabulary import ADDED_TOKENS, BASE_TOKENS, BOS, EOD, PA
 from components.platform import chat
 from components.platform.errors import InputError
 
+FILES = ("tokenizer.json", "tokenizer_config.json")
+
 # How text is cut before pairs are merged: GPT-4's pattern with one digit at a time, as Qwen2 publishes it, which
 # gigatoken knows. It leaves a word together with a mark before it; merges that join the two are never learned
 # (`trained`), so "(A" is two tokens whatever the letter, and answers to choose from differ in one.

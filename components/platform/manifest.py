@@ -127,20 +127,23 @@ class Manifest:
         """The manifests that `save_list` noted down."""
         return [cls.load(uri) for uri in json.loads(Path(list_path).read_text(encoding="utf-8"))]
 
-    def local(self) -> Path:
+    def local(self, below: str = "") -> Path:
         """The artifact as a verified folder on this machine; fetched from S3 when it lies there.
+
+        Args:
+            below: beginning of the paths that are wanted, such as "tokens/train/"; others are left alone.
 
         Raises:
             InputError: a file is missing or its size or SHA-256 differs from the manifest.
         """
+        wanted = [entry for entry in self.files if entry.path.startswith(below)]
         if not storage.is_s3(self.uri):
-            self._verify(Path(self.uri))
+            self._verify(Path(self.uri), wanted)
             return Path(self.uri)
         folder = scratch() / self.kind / self.digest[:16]
-        absent = [entry.path for entry in self.files if not (folder / entry.path).exists()]
-        storage.download(self.uri, absent, folder)
+        storage.download(self.uri, [entry.path for entry in wanted if not (folder / entry.path).exists()], folder)
         try:
-            self._verify(folder)
+            self._verify(folder, wanted)
         except InputError:
             shutil.rmtree(folder)  # the next run fetches it anew
             raise
@@ -164,15 +167,15 @@ class Manifest:
     def read_jsonl(self, path: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.fetch(path).read_text(encoding="utf-8").splitlines()]
 
-    def _verify(self, folder: Path) -> None:
-        for entry in self.files:
+    def _verify(self, folder: Path, files: Sequence[FileEntry]) -> None:
+        for entry in files:
             path = folder / entry.path
             if not path.is_file():
                 raise InputError(f"{path}: missing, though the manifest of this {self.kind} lists it")
             if path.stat().st_size != entry.bytes:
                 raise InputError(f"{path}: {path.stat().st_size} bytes, the manifest says {entry.bytes}")
-        digests = storage.sha256_of_all([folder / entry.path for entry in self.files])
-        for entry, digest in zip(self.files, digests, strict=True):
+        digests = storage.sha256_of_all([folder / entry.path for entry in files])
+        for entry, digest in zip(files, digests, strict=True):
             if digest != entry.sha256:
                 raise InputError(f"{folder / entry.path}: SHA-256 differs from the manifest: the file was changed")
 

@@ -21,7 +21,7 @@ from components.platform.launcher.processes import die_with, die_with_parent
 from components.platform.manifest import MANIFEST_NAME, METRICS_NAME, REPORT_NAME, Manifest
 from components.platform.settings import Settings
 from components.platform.tracking.outage import is_outage
-from components.platform.tracking.runs import StageRun, stage_run
+from components.platform.tracking.runs import ARTIFACT_TAG, StageRun, stage_run
 
 T = TypeVar("T", bound=Settings)
 
@@ -90,7 +90,7 @@ class Step(PlainStep[T]):
         }
         self.tracked.set_tags(
             {
-                "meditron.artifact": manifest.uri,
+                ARTIFACT_TAG: manifest.uri,
                 "meditron.digest": manifest.digest,
                 "meditron.code": manifest.made_by["code"],
                 **made_from,

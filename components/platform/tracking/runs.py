@@ -22,6 +22,9 @@ from components.platform.tracking.outage import OutageError, is_outage
 from components.platform.tracking.spool import Entry, Spool, leftovers, spool_root
 from components.platform.tracking.tracker import PIPELINE, Tracker, pipeline_run_id
 
+ARTIFACT_TAG = "meditron.artifact"
+"""Where the artifact lies that a stage handed on."""
+
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 

@@ -103,14 +103,18 @@ class Tracker:
             return given or self._find_or_create(stage, pipeline_run, None, began)
         return self._find_or_create(stage, pipeline_run, self.run_of(PIPELINE, pipeline_run, began), began)
 
-    def _find_or_create(self, stage: str, run_id: str, parent: str | None, began: int | None) -> str:
+    def find(self, stage: str, pipeline_run: str) -> str | None:
+        """Id of a stage's run, if it has begun."""
         found = self.client.search_runs(
             [self.experiment_id],
-            f"tags.`{RUN_ID_TAG}` = '{run_id}' and tags.`{STAGE_TAG}` = '{stage}'",
+            f"tags.`{RUN_ID_TAG}` = '{pipeline_run}' and tags.`{STAGE_TAG}` = '{stage}'",
             max_results=1,
         )
-        if found:
-            return found[0].info.run_id
+        return found[0].info.run_id if found else None
+
+    def _find_or_create(self, stage: str, run_id: str, parent: str | None, began: int | None) -> str:
+        if found := self.find(stage, run_id):
+            return found
         tags = {RUN_ID_TAG: run_id, STAGE_TAG: stage}
         if parent:
             tags["mlflow.parentRunId"] = parent

@@ -1,0 +1,31 @@
+"""What the pipeline itself asks and tells MLflow about a run: how it ended early, what it handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from components.platform.context import PlatformSettings
+from components.platform.tracking.runs import ARTIFACT_TAG
+from components.platform.tracking.tracker import Tracker, existing_client, pipeline_run_id
+
+
+def note_on_pipeline(platform: PlatformSettings, tags: Mapping[str, str]) -> None:
+    """Tags of the parent run of the pipeline."""
+    tracker = Tracker(platform)
+    for key, value in tags.items():
+        tracker.client.set_tag(tracker.parent_run(), key, value)
+
+
+def read_note(uri: str, run_id: str, tag: str) -> str | None:
+    """A tag of the parent run; `run_id` may also be that of one of its stages."""
+    client = existing_client(uri)
+    run = client.get_run(run_id)
+    parent = run.data.tags.get("mlflow.parentRunId")
+    return (client.get_run(parent) if parent else run).data.tags.get(tag)
+
+
+def artifact_of(platform: PlatformSettings, stage: str) -> str | None:
+    """Where the artifact lies that a stage of this pipeline run handed on; None when the run did not get so far."""
+    tracker = Tracker(platform)
+    run_id = tracker.find(stage, pipeline_run_id())
+    return tracker.client.get_run(run_id).data.tags.get(ARTIFACT_TAG) if run_id else None
