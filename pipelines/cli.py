@@ -8,7 +8,13 @@ import sys
 from pathlib import Path
 
 from components.platform.errors import DetachedError, UserError
-from pipelines.cluster_cli import add_cluster_verbs, add_images_argument, run_here, submission_of
+from pipelines.cluster_cli import (
+    add_cluster_verbs,
+    add_continue_argument,
+    add_images_argument,
+    run_here,
+    submission_of,
+)
 from pipelines.registry_cli import add_registry_verbs
 
 INTERRUPTED = 130  # the shell's code for a command ended by Ctrl-C
@@ -48,11 +54,13 @@ def _parser() -> argparse.ArgumentParser:
         default=os.environ.get("MEDITRON_DATA") or None,
         help="root of the source files (default: $MEDITRON_DATA, else what the recipe says)",
     )
+    add_continue_argument(run)
     run.set_defaults(verb=_run)
 
     compile_ = verbs.add_parser("compile", help="compile a recipe to KFP pipeline YAML")
     _recipe_arguments(compile_)
     add_images_argument(compile_)
+    add_continue_argument(compile_)
     compile_.add_argument("-o", "--output", type=Path, required=True, help="the YAML file to write")
     compile_.set_defaults(verb=_compile)
 
@@ -105,13 +113,13 @@ def _sizes(text: str) -> tuple[int, int, int]:
 def _run(arguments: argparse.Namespace) -> None:
     from pipelines.submission import Submission
 
-    run_here(Submission.of(arguments.recipe, arguments.data))
+    run_here(Submission.of(arguments.recipe, arguments.data, continue_from=arguments.continue_from))
 
 
 def _compile(arguments: argparse.Namespace) -> None:
     from pipelines.compiling import compile_submission
 
-    compile_submission(submission_of(arguments), arguments.output)
+    compile_submission(submission_of(arguments, arguments.continue_from), arguments.output)
     print(f"wrote {arguments.output}")
 
 

@@ -23,6 +23,7 @@ def add_cluster_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]
     submit = verbs.add_parser("submit", help="start a run on a cluster and watch it")
     _recipe_argument(submit)
     add_images_argument(submit)
+    add_continue_argument(submit)
     _run_arguments(submit)
     submit.set_defaults(verb=_submit)
 
@@ -69,6 +70,14 @@ def add_images_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_continue_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--continue-from",
+        metavar="VERSION",
+        help="go on from this registered version (its number, or an alias such as champion) with what is new since",
+    )
+
+
 def add_tracking_argument(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--tracking-uri",
@@ -93,19 +102,22 @@ def run_here(submission: Submission) -> None:
     from pipelines.summary import print_summary
 
     check_sources(submission.recipe)
-    print_summary(run(submission), submission.recipe.platform)
+    if registered := run(submission):
+        print_summary(registered, submission.recipe.platform)
+    else:
+        print("The run has ended early: too little is new. The model stays as it is.")
 
 
 # As in cli.py, the verbs import what they need when they are called.
 
 
-def submission_of(arguments: argparse.Namespace) -> Submission:
-    """What `--recipe` and `--images` name."""
+def submission_of(arguments: argparse.Namespace, continue_from: str | None = None) -> Submission:
+    """What `--recipe` and `--images` name; `continue_from` is that of `Submission`."""
     from pipelines.images import read_lock
     from pipelines.submission import Submission
 
     images = read_lock(arguments.images) if arguments.images else None
-    return Submission.of(arguments.recipe, images=images)
+    return Submission.of(arguments.recipe, images=images, continue_from=continue_from)
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:
@@ -123,7 +135,9 @@ def _preflight(arguments: argparse.Namespace) -> None:
 def _submit(arguments: argparse.Namespace) -> None:
     from pipelines.submit import submit
 
-    submit(submission_of(arguments), arguments.recipe, arguments.name, watch=not arguments.detach)
+    submit(
+        submission_of(arguments, arguments.continue_from), arguments.recipe, arguments.name, watch=not arguments.detach
+    )
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -147,7 +161,7 @@ def _schedule(arguments: argparse.Namespace) -> None:
     from pipelines import schedule
 
     if arguments.cron is not None:
-        schedule.set_schedule(submission_of(arguments), arguments.cron)
+        schedule.set_schedule(submission_of(arguments, schedule.CONTINUE_FROM), arguments.cron)
     elif arguments.off:
         schedule.pause_schedule(_recipe(arguments))
     elif arguments.on:

@@ -29,21 +29,20 @@ def gap_replay(recipe: Recipe, step: MakeTask) -> BaseComponent:
     numbers = list(range(tasks))
 
     @dsl.pipeline(name="corpus", description=gap_replay.__doc__)
-    def corpus() -> Dataset:
-        planned = step(plan_corpus, section)
+    def corpus(predecessor: str) -> Dataset:
+        planned = step(plan_corpus, section, predecessor=predecessor)
         plan, tables = planned.outputs["plan"], planned.outputs["tables"]
         with dsl.ParallelFor(numbers) as number:
             share = {"task": number, "tasks": tasks}
             part = step(prepare_documents, section, plan=plan, tables=tables, **share).outputs["documents"]
-        decided = step(decide_on_documents, section, plan=plan, parts=dsl.Collected(part))
+        decided = step(decide_on_documents, section, predecessor=predecessor, plan=plan, parts=dsl.Collected(part))
         documents, decisions = decided.outputs["documents"], decided.outputs["decisions"]
         with dsl.ParallelFor(numbers) as number:
             share = {"task": number, "tasks": tasks}
             part = step(tokenize_documents, section, documents=documents, decisions=decisions, **share)
         tokens = dsl.Collected(part.outputs["tokens"])
-        merged = step(
-            build_corpus, section, plan=plan, tables=tables, documents=documents, decisions=decisions, tokens=tokens
-        )
+        parts = {"plan": plan, "tables": tables, "documents": documents, "decisions": decisions, "tokens": tokens}
+        merged = step(build_corpus, section, predecessor=predecessor, **parts)
         return merged.outputs["corpus"]
 
     return corpus

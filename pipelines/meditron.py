@@ -1,15 +1,20 @@
-"""The Meditron recipe as one DAG: corpus → pretrain → SFT → AWQ → evaluation → registry."""
+"""The Meditron recipe as one DAG: corpus → pretrain → SFT → AWQ → evaluation → registry.
+
+A retraining is the same with two questions before: is any source file new, and is it enough to train on? If not, the
+run ends there.
+"""
 
 from typing import Any
 
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
+from components.corpus.component import look_for_news
 from components.evaluation.component import evaluate
 from components.platform.settings import Settings
 from components.quantization.component import quantize
 from components.registry.component import record_submission, register
-from components.training.component import pretrain, sft
+from components.training.component import pretrain, sft, weigh_news
 from pipelines.cluster import place
 from pipelines.corpus import gap_replay
 from pipelines.submission import Submission
@@ -26,11 +31,11 @@ def meditron(submission: Submission) -> BaseComponent:
 
     build_corpus = gap_replay(recipe, step)
 
-    @dsl.pipeline(name=f"meditron-{recipe.name}", description=meditron.__doc__)
-    def pipeline() -> dsl.Artifact:
-        step(record_submission, recipe.registry, submission=submission.to_json())
-        corpus = build_corpus().set_caching_options(False).output  # why: see `place`
-        pretrained = step(pretrain, recipe.pretrain, corpus=corpus).outputs["model"]
+    def build(predecessor: str) -> dsl.PipelineTask:
+        return build_corpus(predecessor=predecessor).set_caching_options(False)  # why: see `place`
+
+    def train(corpus: Any, predecessor: str) -> None:
+        pretrained = step(pretrain, recipe.pretrain, predecessor=predecessor, corpus=corpus).outputs["model"]
         tuned = step(sft, recipe.sft, corpus=corpus, base=pretrained).outputs["model"]
         quantized = step(quantize, recipe.quantization, corpus=corpus, tuned=tuned).outputs["model"]
 
@@ -41,9 +46,10 @@ def meditron(submission: Submission) -> BaseComponent:
         after = step(evaluate, recipe.evaluation, label="awq", model=quantized, baseline=before)
         after = after.set_display_name("evaluate awq").outputs["evaluation"]
 
-        return step(
+        step(
             register,
             recipe.registry,
+            predecessor=predecessor,
             corpus=corpus,
             pretrained=pretrained,
             tuned=tuned,
@@ -51,6 +57,20 @@ def meditron(submission: Submission) -> BaseComponent:
             pretrained_evaluation=base_score,
             tuned_evaluation=before,
             quantized_evaluation=after,
-        ).outputs["registered"]
+        )
+
+    @dsl.pipeline(name=f"meditron-{recipe.name}", description=meditron.__doc__)
+    def pipeline() -> None:
+        step(record_submission, recipe.registry, submission=submission.to_json())
+        if submission.continue_from is None:
+            train(build(predecessor="").output, predecessor="")
+            return
+        model = {"model": recipe.registry.model_name, "continue_from": submission.continue_from}
+        predecessor = step(look_for_news, recipe.corpus, **model).output
+        # kfp.local can only decide on what a component returns without a name for it
+        with dsl.If(predecessor != ""):
+            corpus = build(predecessor).output
+            with dsl.If(step(weigh_news, recipe.pretrain, corpus=corpus).output == "train"):
+                train(corpus, predecessor)
 
     return pipeline

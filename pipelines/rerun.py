@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from components.platform.errors import UserError
+from components.platform.predecessor import PREDECESSOR_TAG
+from components.platform.tracking.notes import read_note
 from components.platform.tracking.submissions import read_submission
 from components.platform.tracking.tracker import SQLITE
 from pipelines.kfp_connection import HOST_VARIABLE
@@ -22,7 +24,11 @@ def earlier_submission(tracking_uri: str, run_id: str) -> Submission:
     Raises:
         InputError: MLflow has no such run, or no record of its submission.
     """
-    return Submission.from_json(read_submission(tracking_uri, run_id))
+    submission = Submission.from_json(read_submission(tracking_uri, run_id))
+    if submission.continue_from is None:
+        return submission
+    version = read_note(tracking_uri, run_id, PREDECESSOR_TAG)  # the alias may point elsewhere by now
+    return dataclasses.replace(submission, continue_from=version or submission.continue_from)
 
 
 def runs_here(recipe: Recipe) -> bool:

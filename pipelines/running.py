@@ -19,6 +19,7 @@ from kfp import local
 from components.platform.errors import UserError
 from components.platform.manifest import Manifest
 from components.platform.step import RUNNER_VARIABLE
+from components.platform.tracking.notes import artifact_of
 from components.platform.tracking.runs import finish_pipeline
 from pipelines.console import QuietConsole
 from pipelines.meditron import meditron
@@ -26,11 +27,11 @@ from pipelines.recipe import Recipe
 from pipelines.submission import Submission
 
 
-def run(submission: Submission) -> Manifest:
+def run(submission: Submission) -> Manifest | None:
     """Run every stage as a process, or a container; finished ones are found again, an interrupted one resumes.
 
     Returns:
-        The registry's manifest: its `summary.json` tells about the whole run.
+        The registry's manifest: its `summary.json` tells about the whole run. None: a retraining found too little news.
 
     Raises:
         UserError: a step failed; what it printed says why.
@@ -45,8 +46,8 @@ def run(submission: Submission) -> Manifest:
         local.init(runner, pipeline_root=root)
         try:
             with _signals_end_steps(), contextlib.redirect_stdout(QuietConsole(sys.stdout)):
-                task = meditron(submission)()
-            manifest = Manifest.load(task.output.path)
+                meditron(submission)()
+            registered = artifact_of(recipe.platform, "register")
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
@@ -55,7 +56,7 @@ def run(submission: Submission) -> Manifest:
             raise UserError(f"{error}\nThe step's own output above says why. Run again to go on from there.") from None
         finally:
             finish_pipeline(recipe.platform, status)
-    return manifest
+    return Manifest.load(registered) if registered else None
 
 
 def _steps(recipe: Recipe, run_id: str) -> AbstractContextManager[local.SubprocessRunner | local.DockerRunner]:

@@ -8,12 +8,12 @@ from pipelines.recipe import Recipe
 from pipelines.submission import Submission
 from pipelines.submit import warn_of_tags
 
+CONTINUE_FROM = "champion"
+"""The version that scheduled runs go on from: whichever this alias points at when they start."""
+
 
 def set_schedule(submission: Submission, cron: str) -> None:
     """Run the submission at the times that `cron` says; a schedule that the recipe has already is replaced.
-
-    A run that finds no new source file finds every result there already. One that does prepares the new files only,
-    but then trains on the whole corpus, from the base model.
 
     Raises:
         InputError: `cron` is no such expression.

@@ -11,24 +11,20 @@ def look_for_news(settings: str, platform: str, model: str, continue_from: str) 
     """Find the version to go on from, and the source files that are new since. Empty: nothing is."""
     from components.corpus import news
     from components.corpus.settings import CorpusSettings
-    from components.platform.predecessor import Predecessor
+    from components.platform.predecessor import PREDECESSOR_TAG, Predecessor
     from components.platform.step import PlainStep
     from components.platform.tracking.notes import note_on_pipeline
 
     with PlainStep("look-for-news", CorpusSettings, settings, platform) as step:
         predecessor = Predecessor.find(step.platform, model, continue_from)
         found, sentence = news.look(step.settings, step.platform, predecessor)
-        note_on_pipeline(
-            step.platform, {"meditron.predecessor": str(predecessor.version), "meditron.news": sentence}
-        )
+        note_on_pipeline(step.platform, {PREDECESSOR_TAG: str(predecessor.version), "meditron.news": sentence})
         print(sentence, flush=True)
         return predecessor.to_json() if found else ""
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def plan_corpus(
-    settings: str, platform: str, predecessor: str, plan: Output[Dataset], tables: Output[Dataset]
-) -> None:
+def plan_corpus(settings: str, platform: str, predecessor: str, plan: Output[Dataset], tables: Output[Dataset]) -> None:
     """Find all source files, cut the work on them into shards, and make tables of the metadata that they join."""
     from components.corpus import stage
     from components.corpus.settings import CorpusSettings

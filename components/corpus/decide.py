@@ -42,9 +42,7 @@ class Decisions:
         copies: how often it is trained on, shape (n,), uint8.
     """
 
-    def __init__(
-        self, settings: CorpusSettings, shards: Sequence[Manifest], before: Sequence[Manifest] = ()
-    ) -> None:
+    def __init__(self, settings: CorpusSettings, shards: Sequence[Manifest], before: Sequence[Manifest] = ()) -> None:
         self.settings, self.shards, self.before = settings, shards, before
         self.sources = [settings.source(shard.metadata["source"]) for shard in shards]
         self.index = Index([shard.fetch(INDEX) for shard in shards])

@@ -88,7 +88,8 @@ def _lengths(page: Page, documents: pl.DataFrame) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("tokens in a document")
     axes.set_ylabel("documents")
-    axes.legend()
+    if documents.height:
+        axes.legend()
     page.figure(figure, "How long documents are; an end-of-document token counts.")
 
 

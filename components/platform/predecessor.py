@@ -12,6 +12,9 @@ from components.platform.errors import InputError
 from components.platform.manifest import Manifest
 from components.platform.tracking.models import ModelRegistry
 
+PREDECESSOR_TAG = "meditron.predecessor"
+"""Tag of a pipeline run: the number of the version that it goes on from."""
+
 
 @dataclass(frozen=True)
 class Predecessor:

@@ -13,6 +13,7 @@ from typing import Any
 from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
 from components.platform.manifest import REPORT_NAME, Manifest
+from components.platform.predecessor import as_inputs, corpora_before
 from components.platform.stage import produce
 from components.platform.storage import join, write_atomically
 from components.quantization import gate
@@ -49,7 +50,7 @@ def run(settings: QuantizationSettings, platform: PlatformSettings, model: Manif
         gate.check(settings.gate, quality, str(folder / REPORT_NAME))
         return quality
 
-    inputs = {"model": model, "corpus": corpus}
+    inputs = {"model": model, "corpus": corpus, **as_inputs(corpora_before(corpus))}
     manifest = produce("awq", of_model, inputs, platform, work, source_files(of_model, platform))
     gate.check(settings.gate, manifest.metadata, join(manifest.uri, REPORT_NAME))
     return manifest

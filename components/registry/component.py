@@ -19,6 +19,7 @@ def record_submission(settings: str, platform: str, submission: str) -> None:
 def register(
     settings: str,
     platform: str,
+    predecessor: str,
     corpus: Input[Dataset],
     pretrained: Input[Model],
     tuned: Input[Model],
@@ -32,6 +33,7 @@ def register(
 ) -> None:
     """Register the run's model, with lineage, as a new version in MLflow; the gate decides whether it is champion."""
     from components.platform.manifest import Manifest
+    from components.platform.predecessor import Predecessor
     from components.platform.step import Step
     from components.platform.storage import join
     from components.platform.tracking.logged_models import log_input_model
@@ -54,7 +56,8 @@ def register(
         "quantized_evaluation": Manifest.load(quantized_evaluation.path),
     }
     with Step("register", RegistrySettings, settings, platform) as step:
-        manifest = stage.run(step.settings, step.platform, **artifacts)
+        before = Predecessor.from_json(predecessor)
+        manifest = stage.run(step.settings, step.platform, **artifacts, predecessor=before)
         step.finish(manifest, registered, report)
         step.tracked.log_artifact(manifest.fetch("model_card.md"))
 
@@ -63,6 +66,8 @@ def register(
         model_id = log_input_model(step.tracked, artifacts["quantized"])
         place = join(artifacts["quantized"].uri, "model")
         tags = lineage_tags(artifacts | {"registered": manifest}) | licence_tag(artifacts["corpus"])
+        if before:
+            tags["predecessor.version"] = str(before.version)
         version = registry.register(
             name, place, step.tracked.run_id, tags | submission_tags(step.platform), model_id=model_id
         )

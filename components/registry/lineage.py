@@ -7,7 +7,7 @@ step is checked by digest. A manifest that is gone from its place is looked up a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,9 +44,12 @@ def licence_tag(corpus: Manifest) -> dict[str, str]:
     return {"corpus.licences": ", ".join(licence for licence, _ in tokens.most_common())}
 
 
-def check_chain(artifacts: dict[str, Manifest]) -> list[str]:
-    """Breaks in the chain: artifacts that were not made from the ones they stand next to (empty when all fit)."""
-    digests = {manifest.digest for manifest in artifacts.values()}
+def check_chain(artifacts: dict[str, Manifest], earlier: Iterable[Manifest] = ()) -> list[str]:
+    """Breaks in the chain: artifacts that were not made from the ones they stand next to (empty when all fit).
+
+    `earlier` are those of runs that this one goes on from: the corpora before, and the pretrained model.
+    """
+    digests = {manifest.digest for manifest in (*artifacts.values(), *earlier)}
     return [
         f"{role} was made from {name} {digest[:12]}, which is not part of this run"
         for role, manifest in artifacts.items()

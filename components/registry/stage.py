@@ -9,6 +9,7 @@ from typing import Any
 from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
 from components.platform.manifest import REPORT_NAME, Manifest
+from components.platform.predecessor import Predecessor, all_corpora
 from components.platform.stage import produce
 from components.platform.storage import write_atomically
 from components.registry.card import model_card
@@ -28,8 +29,12 @@ def run(
     pretrained_evaluation: Manifest,
     tuned_evaluation: Manifest,
     quantized_evaluation: Manifest,
+    predecessor: Predecessor | None = None,
 ) -> Manifest:
     """Write `summary.json`, `report.html` and `model_card.md` about one trained and quantized model.
+
+    Args:
+        predecessor: the version that the run goes on from, if it does.
 
     Raises:
         InputError: the artifacts were not made from one another.
@@ -43,7 +48,8 @@ def run(
         "tuned_evaluation": tuned_evaluation,
         "quantized_evaluation": quantized_evaluation,
     }
-    breaks = check_chain(artifacts)
+    earlier = [*all_corpora(predecessor), Manifest.load(predecessor.pretrained)] if predecessor else []
+    breaks = check_chain(artifacts, earlier)
     if breaks:
         raise InputError("these artifacts don't belong to one run: " + "; ".join(breaks))
 

@@ -201,11 +201,29 @@ class TrainingSettings(Settings):
         return round(self.lr_warmup_fraction * train_iters)
 
 
+class RetrainingSettings(Settings):
+    """Going on from a pretrained model with new documents: weights are kept, the optimizer starts anew.
+
+    The learning rate is warmed up again and decays again, and some of the old text is replayed (Ibrahim et al. 2024,
+    arXiv 2403.08763: this matches training on everything from the start; for data much like the old, they replay 5%,
+    and see little difference between lengths of the warm-up).
+    """
+
+    min_tokens: PositiveInt = Field(description="fewer new training tokens than this wait for more to come")
+    epochs: PositiveFloat = Field(1.0, description="passes over the new documents")
+    old_share: float = Field(0.05, ge=0, lt=1, description="share of samples drawn from what was trained on before")
+    lr: PositiveFloat | None = Field(None, description="peak learning rate; null: that of pretraining")
+    lr_warmup_fraction: float = Field(0.01, ge=0, lt=1, description="share of the iterations that warm up again")
+
+
 class PretrainSettings(TrainingSettings):
     """Continued pretraining on the corpus (paper)."""
 
     base: BaseSettings = Field(description="the model to start from")
     train_iters: PositiveInt = Field(description="optimizer steps")
+    retraining: RetrainingSettings | None = Field(
+        None, description="how a run that goes on from the champion trains on what is new; null: none can"
+    )
     document_boundaries: Literal["ignore", "reset"] = Field(
         "ignore", description="reset: positions begin anew with each document, which sees and predicts no other one"
     )
@@ -229,6 +247,27 @@ class PretrainSettings(TrainingSettings):
                 f"lr_warmup_iters {self.lr_warmup_iters} leaves nothing of train_iters {self.train_iters}; lower it"
             )
         return self
+
+    @model_validator(mode="after")
+    def _new_tokens_fill_a_sample(self) -> Self:
+        if self.retraining and self.retraining.min_tokens <= self.sequence_length:
+            raise ValueError(
+                f"retraining.min_tokens {self.retraining.min_tokens} is no sample: sequence_length is "
+                f"{self.sequence_length}; give at least {self.sequence_length + 1}"
+            )
+        if self.retraining and (self.retraining.lr or self.lr) < self.min_lr:
+            raise ValueError(f"min_lr {self.min_lr} is above retraining.lr {self.retraining.lr}")
+        return self
+
+    def retrained(self, train_iters: int) -> PretrainSettings:
+        """The same for a retraining of so many iterations."""
+        changed = {
+            "train_iters": train_iters,
+            "lr": self.retraining.lr or self.lr,
+            "lr_warmup_iters": None,
+            "lr_warmup_fraction": self.retraining.lr_warmup_fraction,
+        }
+        return self.model_copy(update=changed)
 
     def source_patterns(self) -> list[str]:
         """Names or globs, below the data root, of all files that are read."""

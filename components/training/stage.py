@@ -18,6 +18,7 @@ from components.platform.data import SourceFile, local_folder, resolve
 from components.platform.errors import InputError, SettingsError
 from components.platform.launcher import JobSpec, launch
 from components.platform.manifest import Manifest
+from components.platform.predecessor import as_inputs, corpora_before
 from components.platform.stage import produce
 from components.platform.storage import write_atomically
 from components.training.base import write_new_model
@@ -42,17 +43,25 @@ from components.training.metrics import read_metrics
 from components.training.models import read_config
 from components.training.models.common.config import ModelConfig, layout_problems
 from components.training.report import training_page
+from components.training.retraining import held_out, retraining_iterations, retraining_source
 from components.training.settings import PretrainSettings, SftSettings, TrainingSettings
 from components.training.tokenizer import check_same_tokens, read_tokenizer
 from components.training.usage import read_usage
 from components.training.watching import SkippedBatches
 
 # Hidden names are not part of an artifact.
-JOB_FILE, NEW_MODEL_FOLDER, CONVERSATIONS_FOLDER = ".job.json", ".base", ".conversations"
+JOB_FILE, NEW_MODEL_FOLDER, CONVERSATIONS_FOLDER, NEWS_FOLDER = ".job.json", ".base", ".conversations", ".news"
+STREAM = f"{NEWS_FOLDER}/tokens"
 
 
-def run_pretrain(settings: PretrainSettings, platform: PlatformSettings, corpus: Manifest) -> Manifest:
+def run_pretrain(
+    settings: PretrainSettings, platform: PlatformSettings, corpus: Manifest, base: Manifest | None = None
+) -> Manifest:
     """Continue pretraining of the base model on the corpus.
+
+    Args:
+        base: a pretrained model to go on from, with a corpus of news as `settings.retraining` says, instead of the
+            base model in the settings.
 
     Returns:
         Manifest of kind "pretrain": `model/` (a Hugging Face folder), `metrics.jsonl`, `report.html`.
@@ -62,20 +71,34 @@ def run_pretrain(settings: PretrainSettings, platform: PlatformSettings, corpus:
         InputError: unusable corpus or base model.
         LaunchError: training failed; LaunchInterrupted: it was stopped, and run again goes on.
     """
-    base_files = _base_files(settings, platform)
+    if base is None:
+        settings = settings.model_copy(update={"retraining": None})  # concerns other runs
+    elif settings.retraining is None:
+        raise SettingsError("pretrain.retraining: missing; how should the model go on with what is new?")
+    base_files = () if base else _base_files(settings, platform)
+    before = corpora_before(corpus) if base else []
 
     def work(folder: Path) -> dict[str, Any]:
         corpus_folder = corpus.local()
         tokenizer = corpus_folder / "tokenizer"
-        base, config = _base_model(settings, base_files, tokenizer, folder)
+        if base:
+            start = base.local() / MODEL_FOLDER
+            config = _existing_model(start, tokenizer)
+            data = retraining_source(settings, corpus_folder, before, folder / STREAM)
+            used = settings.retrained(retraining_iterations(settings, data))
+            validation = _validation(used, held_out(before))
+        else:
+            start, config = _base_model(settings, base_files, tokenizer, folder)
+            data, used = _corpus_source(corpus_folder), settings
+            validation = _validation(used, corpus_folder)
         job = TrainingJob(
             name="pretrain",
-            settings=settings,
-            data=_corpus_source(corpus_folder),
-            validation=_validation(settings, corpus_folder),
-            train_iters=settings.train_iters,
+            settings=used,
+            data=data,
+            validation=validation,
+            train_iters=used.train_iters,
             vocab_size=config.vocab_size,
-            base=base,
+            base=start,
             tokenizer=tokenizer,
             output=folder,
             checkpoints=_remote_checkpoints("pretrain", folder, platform),
@@ -83,7 +106,8 @@ def run_pretrain(settings: PretrainSettings, platform: PlatformSettings, corpus:
         _check_corpus(job)
         return _train(job, config, platform)
 
-    return produce("pretrain", settings, {"corpus": corpus}, platform, work, base_files)
+    inputs = {"corpus": corpus} | ({"base": base, **as_inputs(before)} if base else {})
+    return produce("pretrain", settings, inputs, platform, work, base_files)
 
 
 def run_sft(settings: SftSettings, platform: PlatformSettings, corpus: Manifest, model: Manifest) -> Manifest:
@@ -202,7 +226,7 @@ def _train(job: TrainingJob, config: ModelConfig, platform: PlatformSettings) ->
     rows = read_metrics(job.output / METRICS_FILE)
     facts = _facts(job, rows)
     write_atomically(job.output / "report.html", training_page(f"Training: {job.name}", facts, rows))
-    for scaffolding in (CHECKPOINTS_FOLDER, NEW_MODEL_FOLDER, CONVERSATIONS_FOLDER):
+    for scaffolding in (CHECKPOINTS_FOLDER, NEW_MODEL_FOLDER, CONVERSATIONS_FOLDER, NEWS_FOLDER):
         shutil.rmtree(job.output / scaffolding, ignore_errors=True)
     if job.checkpoints is not None:
         storage.delete([file.location for file in storage.listed(job.checkpoints, "**/*")])
