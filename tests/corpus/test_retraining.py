@@ -111,7 +111,7 @@ def test_replay_is_no_news(first, source_file, platform):
 
 
 def test_only_what_is_new_is_built(first, source_file, platform):
-    """Of new files: an abstract that is known, one that is new; the paper of an abstract, and one that is known."""
+    """An abstract by its id and one by its text are known, and a paper; that of a known abstract is news."""
     source_file("abstracts-b.jsonl", [abstract(100, 100), abstract(200, 110), abstract(201, 201)])
     source_file("papers-b.jsonl", [paper(105, 500), paper(1, 501), paper(11, 11)])
     held_out = pl.read_parquet(first.fetch("documents/validation/abstracts.parquet"))["corpusid"]

@@ -229,6 +229,24 @@ def test_schedule_from_the_first_to_the_last(kfp, recipe, capfd):
     assert not kfp.recurring
 
 
+def test_what_is_scheduled_goes_on_from_the_champion(kfp, recipe, capfd):
+    run(capfd, "schedule", "--recipe", recipe, "--cron", "0 3 * * 1")
+    [version] = kfp.versions.values()
+    tasks = version["pipeline_spec"]["pipeline_spec"]["root"]["dag"]["tasks"]
+    parameters = tasks["look-for-news"]["inputs"]["parameters"]
+    assert parameters["continue_from"]["runtimeValue"]["constant"] == "champion"
+
+
+def test_a_recipe_that_cannot_go_on_is_not_scheduled(kfp, tmp_path, capfd):
+    """Each run would train everything again."""
+    recipe = cluster_recipe(tmp_path, kfp.url, pretrain={"retraining": None})
+    code, output = run(capfd, "schedule", "--recipe", recipe, "--cron", "0 3 * * 1")
+    assert code == 1
+    assert "recipe meditron-7b has no section pretrain.retraining" in output
+    assert not kfp.recurring
+    assert run(capfd, "submit", "--recipe", recipe, "--detach")[0] == 0, "once it may"
+
+
 @pytest.mark.parametrize("cron", ["0 3 * *", "", "0 0 3 * * 1 2026"])
 def test_a_schedule_that_is_none(kfp, recipe, capfd, cron):
     code, output = run(capfd, "schedule", "--recipe", recipe, f"--cron={cron}")

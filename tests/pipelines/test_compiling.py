@@ -162,3 +162,25 @@ def test_settings_travel_whole(compiled, name):
 def test_no_path_of_this_machine_in_the_yaml(compiled):
     for name in ("meditron-7b", "meditron-70b"):
         assert str(Path.cwd()) not in yaml.safe_dump(compiled[name][0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_retraining_is_the_same_behind_two_conditions(tmp_path, name):
+    """Nothing new, or too little: the rest is skipped. All its steps are placed like those of a whole run."""
+    assert main(["compile", "--recipe", name, "--continue-from", "champion", "-o", str(tmp_path / "p.yaml")]) == 0
+    pipeline, _ = yaml.safe_load_all((tmp_path / "p.yaml").read_text())
+    tasks, components = pipeline["root"]["dag"]["tasks"], pipeline["components"]
+    parameters = tasks["look-for-news"]["inputs"]["parameters"]
+    assert parameters["continue_from"]["runtimeValue"]["constant"] == "champion"
+    assert parameters["model"]["runtimeValue"]["constant"] == load_recipe(name).registry.model_name
+    [news] = tasks.keys() - {"record-submission", "look-for-news"}
+    condition = "inputs.parameter_values['pipelinechannel--look-for-news-Output'] != ''"
+    assert tasks[news]["triggerPolicy"]["condition"] == condition
+    tasks = components[f"comp-{news}"]["dag"]["tasks"]
+    [enough] = tasks.keys() - {"corpus", "weigh-news"}
+    condition = "inputs.parameter_values['pipelinechannel--weigh-news-Output'] == 'train'"
+    assert tasks[enough]["triggerPolicy"]["condition"] == condition
+    assert components[f"comp-{enough}"]["dag"]["tasks"].keys() == DEPENDENCIES.keys() - {"record-submission", "corpus"}
+    placed = {step: executor["container"]["image"] for step, _, _, executor in steps(pipeline)}
+    cluster = load_recipe(name).cluster
+    assert placed == {s: cluster.steps.get(s, cluster.default).image or "meditron/pipeline" for s in placed}

@@ -7,7 +7,8 @@ import mlflow
 import pytest
 
 from components.platform.errors import InputError, SettingsError, UserError
-from components.platform.tracking.runs import stage_run
+from components.platform.predecessor import PREDECESSOR_TAG
+from components.platform.tracking.runs import note_on_pipeline, stage_run
 from components.platform.tracking.submissions import record_submission
 from components.platform.tracking.tracker import Tracker
 from pipelines import versions
@@ -15,6 +16,7 @@ from pipelines.cli import main
 from pipelines.compiling import compile_submission
 from pipelines.images import images, pinned, read_lock, unpinned
 from pipelines.recipe import load_recipe
+from pipelines.rerun import earlier_submission
 from pipelines.submission import Submission
 from tests.pipelines.conftest import cluster_recipe
 from tests.pipelines.kfp_fake import KfpFake
@@ -56,6 +58,17 @@ def test_a_rerun_compiles_to_the_very_same_bytes(recorded, tmp_path, kfp, capfd)
     assert main(["rerun", "--mlflow-run", run_id, "--tracking-uri", uri, "--detach"]) == 0
     assert [version["name"] for version in kfp.versions.values()] == [submission.version_name]
     assert len(kfp.runs) == 1
+
+
+def test_a_retraining_is_run_again_from_the_same_version(recorded):
+    """The champion may be another one by now."""
+    submission, uri, run_id, stage_id = recorded
+    platform = submission.recipe.platform
+    record_submission(platform, dataclasses.replace(submission, continue_from="champion").to_json())
+    assert earlier_submission(uri, run_id).continue_from == "champion", "it ended before it found one"
+    note_on_pipeline(platform, {PREDECESSOR_TAG: "3"})
+    for identifier in (run_id, stage_id):
+        assert earlier_submission(uri, identifier) == dataclasses.replace(submission, continue_from="3")
 
 
 def test_what_a_person_finds_in_mlflow(recorded, tmp_path):
@@ -100,9 +113,10 @@ def test_the_name_of_a_version_follows_recipe_images_and_code(tmp_path, kfp, loc
         Submission.of(recipe, images=read_lock(lock)),
         Submission.of(recipe, data="s3://elsewhere"),
         dataclasses.replace(one, code="0" * 16),
+        Submission.of(recipe, continue_from="champion"),
         Submission.of(cluster_recipe(tmp_path, kfp.url, pretrain={"seed": 2})),
     ]
-    assert len({submission.version_name for submission in [one, *others]}) == 5
+    assert len({submission.version_name for submission in [one, *others]}) == 6
     elsewhere = dataclasses.replace(one, commit="another")
     assert elsewhere.version_name == one.version_name, "the same code in another commit"
 

@@ -13,10 +13,11 @@ from components.platform.tracking.models import ModelRegistry
 from components.platform.tracking.tracker import Tracker
 
 
-@pytest.fixture
-def platform(tmp_path):
-    tracking = TrackingSettings(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=str(tmp_path / "mlartifacts"))
-    return PlatformSettings(data=str(tmp_path), workspace=str(tmp_path / "runs"), tracking=tracking)
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    tracking = TrackingSettings(uri=f"sqlite:///{home}/mlflow.db", artifacts=str(home / "mlartifacts"))
+    return PlatformSettings(data=str(home), workspace=str(home / "runs"), tracking=tracking)
 
 
 def artifact(folder, content, **facts):
@@ -28,52 +29,58 @@ def artifact(folder, content, **facts):
 
 
 @pytest.fixture
-def champion(platform, tmp_path):
-    """Version 1 of "tiny", the champion; made from two artifacts."""
+def tiny(tmp_path):
+    """Name of the model: another one in each test, for they share MLflow's database."""
+    return tmp_path.name
+
+
+@pytest.fixture
+def champion(platform, tmp_path, tiny):
+    """The artifacts of version 1, which is the champion."""
     made = {role: artifact(tmp_path / role, role) for role in ("corpus", "pretrained")}
     tags = {f"{role}.uri": manifest.uri for role, manifest in made.items()}
     tags |= {f"{role}.digest": manifest.digest for role, manifest in made.items()}
     registry = ModelRegistry(platform)
-    version = registry.register("tiny", "/models/1", Tracker(platform).stage_run("register"), tags)
+    version = registry.register(tiny, f"/models/{tiny}", Tracker(platform).stage_run("register"), tags)
     registry.set_alias(version, "champion")
     return made
 
 
 @pytest.mark.parametrize("wanted", ["champion", "1"])
-def test_found_by_alias_and_by_number(platform, champion, wanted):
-    found = Predecessor.find(platform, "tiny", wanted)
+def test_found_by_alias_and_by_number(platform, champion, tiny, wanted):
+    found = Predecessor.find(platform, tiny, wanted)
     places = {role: manifest.uri for role, manifest in champion.items()}
-    assert found == Predecessor("tiny", 1, **places)
+    assert found == Predecessor(tiny, 1, **places)
     assert Predecessor.from_json(found.to_json()) == found
     assert all_corpora(found) == [champion["corpus"]]
 
 
-def test_without_one(platform, champion):
-    with pytest.raises(InputError, match="model tiny has no version with the alias best"):
-        Predecessor.find(platform, "tiny", "best")
-    with pytest.raises(InputError, match="no version 7 of model tiny"):
-        Predecessor.find(platform, "tiny", "7")
+def test_without_one(platform, champion, tiny):
+    with pytest.raises(InputError, match=f"model {re.escape(tiny)} has no version with the alias best"):
+        Predecessor.find(platform, tiny, "best")
+    with pytest.raises(InputError, match=f"no version 7 of model {re.escape(tiny)}"):
+        Predecessor.find(platform, tiny, "7")
     with pytest.raises(InputError, match="train one in a whole run first"):
         Predecessor.find(platform, "another", "champion")
     assert Predecessor.from_json("") is None
     assert all_corpora(None) == []
 
 
-def test_what_it_was_made_from_is_gone(platform, champion):
+def test_what_it_was_made_from_is_gone(platform, champion, tiny):
     (tmp := champion["pretrained"].local() / "manifest.json").unlink()
-    with pytest.raises(InputError, match=rf"tiny version 1: its pretrained is not to be had: {re.escape(str(tmp))}"):
-        Predecessor.find(platform, "tiny", "champion")
+    with pytest.raises(InputError, match=rf"version 1: its pretrained is not to be had: {re.escape(str(tmp))}"):
+        Predecessor.find(platform, tiny, "champion")
 
 
-def test_what_it_was_made_from_was_changed(platform, champion, tmp_path):
+def test_what_it_was_made_from_was_changed(platform, champion, tiny, tmp_path):
     record = json.loads((tmp_path / "corpus/manifest.json").read_text())
     record["files"][0]["sha256"] = "0" * 64
     (tmp_path / "corpus/manifest.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="is not the corpus that it was made from any more"):
-        Predecessor.find(platform, "tiny", "champion")
+        Predecessor.find(platform, tiny, "champion")
 
 
-def test_corpora_of_a_chain(platform, champion, tmp_path):
+def test_corpora_of_a_chain(champion, tmp_path):
     second = artifact(tmp_path / "second", "news", metadata=note_of([champion["corpus"]]))
     found = Predecessor("tiny", 2, corpus=second.uri, pretrained="unused")
     assert all_corpora(found) == [second, champion["corpus"]]

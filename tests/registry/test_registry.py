@@ -4,6 +4,7 @@ import pytest
 
 from components.platform.errors import InputError
 from components.platform.manifest import Manifest
+from components.platform.predecessor import Predecessor
 from components.registry import stage
 from components.registry.settings import RegistrySettings
 
@@ -32,3 +33,23 @@ def test_artifacts_of_two_runs_are_refused(artifacts, platform, tmp_path):
     artifacts["corpus"] = Manifest.of_folder("corpus", tmp_path / "foreign")
     with pytest.raises(InputError, match=r"pretrained was made from corpus .* not part of this run"):
         stage.run(RegistrySettings(model_name="tiny"), platform, **artifacts)
+
+
+def test_a_run_that_goes_on_from_another_is_made_from_that_ones_artifacts(artifacts, platform, tmp_path):
+    """Its corpus adds to the one before, its pretrained model began as the one before; others are still refused."""
+    before = {}
+    for role in ("corpus", "pretrained"):
+        folder = tmp_path / f"before-{role}"
+        folder.mkdir()
+        (folder / "content").write_text(role)
+        before[role] = Manifest.of_folder(role, folder)
+        before[role].save(folder / "manifest.json")
+    inputs = artifacts["pretrained"].made_by["inputs"]
+    inputs |= {"base": before["pretrained"].digest, "before/1": before["corpus"].digest}
+    version = Predecessor("tiny", 1, corpus=before["corpus"].uri, pretrained=before["pretrained"].uri)
+    with pytest.raises(InputError, match=r"pretrained was made from base .* not part of this run"):
+        stage.run(RegistrySettings(model_name="tiny"), platform, **artifacts)
+    stage.run(RegistrySettings(model_name="tiny"), platform, **artifacts, predecessor=version)
+    inputs["base"] = "f" * 64
+    with pytest.raises(InputError, match="pretrained was made from base ffffffffffff"):
+        stage.run(RegistrySettings(model_name="tiny"), platform, **artifacts, predecessor=version)
