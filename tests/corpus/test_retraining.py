@@ -122,6 +122,7 @@ def test_only_what_is_new_is_built(first, source_file, platform):
     assert drops(corpus, "full") == {"known_work": 1}
     assert predecessor.corpora_before(corpus) == [first]
     assert corpus.made_by["inputs"]["before/1"] == first.digest
+    assert f"it adds to `{first.digest[:16]}`" in corpus.fetch("datacard.md").read_text()
 
 
 def test_the_paper_of_a_held_out_abstract_stays_out(first, source_file, platform):
