@@ -15,6 +15,7 @@ from components.corpus.settings import CorpusSettings
 from components.platform import storage
 from components.platform.errors import InputError, SettingsError
 from components.platform.indexed import IndexedDataset
+from components.platform.manifest import Manifest
 from components.platform.settings import load_section
 
 WORDS = [
@@ -128,6 +129,12 @@ def test_what_comes_out(sources, platform):
     assert stats["mixture"]["replay"] == pytest.approx(0.05, abs=0.02)
     assert sum(stats["mixture"].values()) == pytest.approx(1)
     assert list(stats["groups"]) == ["guidelines", "abstracts", "papers", "replay"]
+    origins = json.loads((folder / "sources.json").read_text())
+    assert sum(row["documents"] for origin in origins for row in origin["licences"]) == documents
+    made_by = Manifest.load(folder).made_by
+    assert {name for origin in origins for name in origin["files"]} <= set(made_by["sources"])
+    assert set(made_by["source_bytes"]) == set(made_by["sources"])
+    assert Manifest.load(made_by["places"]["decisions"]).digest == made_by["inputs"]["decisions"]
 
 
 def test_ledger_and_rejects(sources, platform):

@@ -140,7 +140,10 @@ def test_models_and_corpus_are_linked_in_mlflow(home):
     experiment = client.get_experiment_by_name("meditron").experiment_id
     models = {model.name: model for model in client.search_logged_models([experiment])}
     assert set(models) == {"new", "pretrain", "sft", "awq"}
-    runs = {run.data.tags["meditron.stage"]: run for run in client.search_runs([experiment]) if run.outputs}
+    ended = client.search_runs([experiment], "attributes.status = 'FINISHED'")
+    runs = {
+        run.data.tags["meditron.stage"]: client.get_run(run.info.run_id) for run in ended
+    }  # a search leaves links out
     for stage, base, made in (("pretrain", "new", "pretrain"), ("sft", "pretrain", "sft"), ("quantize", "sft", "awq")):
         assert [link.model_id for link in runs[stage].inputs.model_inputs] == [models[base].model_id]
         assert [link.model_id for link in runs[stage].outputs.model_outputs] == [models[made].model_id]

@@ -110,7 +110,7 @@ def test_refusals_and_estimates(card, artifacts):
     text = card(settings, quantized_evaluation=asked, tuned=tuned).read_text()
     assert "| harmful | 10 | 0.900 | 0.600 – 0.980 |" in text
     assert "| sft | 8 | 4.8 | 0.48 | estimated |" in text
-    assert "from 400.0 watts per device" in text
+    assert "from 400 watts per device, as the recipe says" in text
 
 
 def test_people_are_spared_the_head(card):
