@@ -16,6 +16,7 @@ from components.corpus import datacard, known, merge, papers_table, profile, rep
 from components.corpus.decide import file_name
 from components.corpus.index import INDEX
 from components.corpus.ledger import LEDGER, Ledger
+from components.corpus.left_over import CONTAMINATION, left_over
 from components.corpus.plan import Plan
 from components.corpus.prepare import DOCUMENTS, MATCHES, REJECTS
 from components.corpus.settings import GROUPS, CorpusSettings
@@ -122,6 +123,7 @@ class Build:
             "stats.json": json.dumps(figures, indent=1),
             "sources.json": json.dumps(stats.origins(documents, self.plan.names_by_source()), indent=1),
             LEDGER: json.dumps(ledger, indent=1),
+            CONTAMINATION: json.dumps(left_over(self.folder, self.settings.decontaminate, matches), indent=1),
             PROFILE_NAME: json.dumps(spent, indent=1),
             "datacard.md": datacard.markdown(self.settings, self.plan, figures, documents, ledger, self.before),
             REPORT_NAME: report.page(figures, documents, ledger, matches, spent),

@@ -25,4 +25,9 @@ def test_help(tmp_path, stage):
 def test_corpus_of_a_shipped_recipe(tmp_path):
     *_, uri = run(tmp_path, "corpus", "--recipe", str(RECIPES / "laptop.yaml")).splitlines()
     assert Path(uri).parent == tmp_path / "runs" / "corpus"
-    assert Manifest.load(uri).metadata["groups"]["guidelines"]["train"]["documents"] == 21
+    corpus = Manifest.load(uri)
+    assert corpus.metadata["groups"]["guidelines"]["train"]["documents"] == 21
+    found = corpus.read_json("contamination.json")
+    assert list(found) == ["pubmedqa", "medqa-4-option", "mmlu-medical"]
+    assert found["pubmedqa"]["matches"] >= 1  # the sample has one planted
+    assert not any(benchmark["documents_left"] for benchmark in found.values())
