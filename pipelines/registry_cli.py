@@ -47,6 +47,8 @@ def _promote(arguments: argparse.Namespace) -> None:
 
     recipe = load_recipe(arguments.recipe)
     if arguments.model_version is None:
+        if arguments.reason:
+            raise UserError("--reason without --model-version: which version is to be champion?")
         show_versions(recipe)
     else:
         promote_by_hand(recipe, arguments.model_version, arguments.reason or "")

@@ -30,7 +30,7 @@ class Verdict:
 
     `demonstrations` is the seed that chose them, None where there are none. `replies` are all texts that were drawn,
     and `votes` the label that each chooses, or None. `fits` is false for a question that is too long for the model
-    even when shortened; it counts as unanswered.
+    even when shortened; it counts as unanswered. `stem` is the question's: the same one may be in two benchmarks.
     """
 
     mode: str
@@ -48,6 +48,7 @@ class Verdict:
     correct: bool
     restricted_prediction: str | None
     choice_logprobs: dict[str, float]
+    stem: str
 
     @property
     def key(self) -> Key:
@@ -92,6 +93,7 @@ def judge(round_: Round, item: Item, reply: Reply) -> Verdict:
         correct=reply.prediction == question.answer,
         restricted_prediction=reply.restricted_prediction,
         choice_logprobs=reply.choice_logprobs,
+        stem=question.stem,
     )
 
 

@@ -33,7 +33,7 @@ def register(
 ) -> None:
     """Register the run's model, with lineage, as a new version in MLflow; the gate decides whether it is champion."""
     from components.platform.manifest import Manifest
-    from components.platform.predecessor import Predecessor
+    from components.platform.predecessor import Predecessor, all_corpora, as_inputs
     from components.platform.step import Step
     from components.platform.storage import join
     from components.platform.tracking.logged_models import log_input_model
@@ -73,7 +73,9 @@ def register(
         )
         registry.describe(version, without_front_matter(manifest.fetch("model_card.md")))
         registered.metadata["model_version"] = version.version
-        outcome = settle(registry, version, step.settings.gate, artifacts, step.platform)
+        outcome = settle(
+            registry, version, step.settings.gate, artifacts | as_inputs(all_corpora(before)), step.platform
+        )
         if outcome.decision:
             step.show(outcome.decision.fetch(PAGE), decision)
         print(f"register  {name} version {version.version} {outcome.says}", flush=True)

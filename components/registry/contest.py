@@ -51,22 +51,27 @@ def settle(
         return Outcome(_earlier(champion), "is the champion already")
     registry.set_alias(version, CHALLENGER)
     evaluation, gone = _evaluation(champion)
-    number = champion.version if champion else None
-    contest = Contest(**gate.model_dump(), champion=number, evidence_gone=gone)
+    contest = Contest(
+        **gate.model_dump(),
+        model=version.name,
+        challenger=version.version,
+        champion=champion.version if champion else None,
+        evidence_gone=gone,
+    )
     decision = decide(contest, artifacts, evaluation, platform)
+    registry.set_tags(version, {DECISION_URI: decision.uri, DECISION_DIGEST: decision.digest})
     promoted = bool(decision.metadata["promoted"])
-    verdict = "promoted" if promoted else "kept as challenger"
-    registry.set_tags(version, {DECISION: verdict, DECISION_URI: decision.uri, DECISION_DIGEST: decision.digest})
     if promoted:
         promote(registry, version, instead_of=champion, by=BY_THE_GATE, reason=f"decision {decision.digest[:12]}")
-    return Outcome(decision, _says(decision, number))
+    registry.set_tags(version, {DECISION: "promoted" if promoted else "kept as challenger"})
+    return Outcome(decision, _says(decision, contest.champion))
 
 
 def _says(decision: Manifest, champion: int | None) -> str:
     if decision.metadata["promoted"]:
         return "is champion: " + ("every rule holds" if champion else "there was none, and every other rule holds")
-    failed = [rule for rule in decision.read_json(DECISION_FILE)["rules"] if rule["passed"] is False]
-    return f"stays challenger of version {champion}: " + "; ".join(f"not {rule['name']}" for rule in failed)
+    failed = [rule["name"] for rule in decision.read_json(DECISION_FILE)["rules"] if rule["passed"] is False]
+    return f"stays challenger; rules that don't hold: {', '.join(failed)}"
 
 
 def _evaluation(champion: RegisteredVersion | None) -> tuple[Manifest | None, str | None]:
@@ -87,7 +92,10 @@ def _evaluation(champion: RegisteredVersion | None) -> tuple[Manifest | None, st
 
 
 def _earlier(version: RegisteredVersion) -> Manifest | None:
+    """The decision by which a version became champion, if it is still what it was."""
     try:
-        return Manifest.load(version.tags[DECISION_URI])
+        decision = Manifest.load(version.tags[DECISION_URI])
+        decision.local()  # verifies the files
     except (KeyError, UserError):
         return None
+    return decision if decision.digest == version.tags.get(DECISION_DIGEST) else None

@@ -36,9 +36,9 @@ def promote(
     when = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     note = {"by": by, "reason": reason, "instead_of": _number(instead_of)}
     registry.set_tags(version, {PROMOTION_TAG + when: json.dumps(note)})
-    registry.set_alias(version, CHAMPION)
-    if instead_of is not None and instead_of.version != version.version:
+    if instead_of is not None:  # before the champion changes: whoever is interrupted in between does it again
         registry.set_alias(instead_of, PREVIOUS)
+    registry.set_alias(version, CHAMPION)
 
 
 def _number(version: RegisteredVersion | None) -> int | None:

@@ -168,7 +168,7 @@ def test_comparison_with_a_baseline(evaluation, model, platform):
 
 def verdict(number: int, correct: bool, seed: int | None = None) -> Verdict:
     answer = "A" if correct else "B"
-    return Verdict("cot", "b", seed, str(number), "", "", False, True, [], [], "A", answer, correct, None, {})
+    return Verdict("cot", "b", seed, str(number), "", "", False, True, [], [], "A", answer, correct, None, {}, "")
 
 
 def test_comparison_pairs_by_id():

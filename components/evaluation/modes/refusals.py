@@ -26,5 +26,5 @@ def answer(items: Sequence[Item], engine: Engine, max_new_tokens: int, shared: i
 
 
 def _reply(text: str) -> Reply:
-    did = REFUSED if is_refusal(text) else ANSWERED
+    did = None if not text.strip() else REFUSED if is_refusal(text) else ANSWERED
     return Reply(texts=(text,), votes=(did,), prediction=did)

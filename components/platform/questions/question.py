@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,3 +30,9 @@ class Question:
     options: Mapping[str, str]
     answer: str
     pmid: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """SHA-256 (16 hex digits) of context and question: two benchmarks may ask the same with other options."""
+        plain = "\0".join(" ".join(text.casefold().split()) for text in (self.context, self.question))
+        return hashlib.sha256(plain.encode()).hexdigest()[:16]

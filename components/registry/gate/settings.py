@@ -22,23 +22,31 @@ class GateSettings(Settings):
     max_awq_loss: float = Field(
         default=0.02, ge=0, le=1, description="mean accuracy that quantization may cost, fine-tuned model to AWQ"
     )
+    min_refusal_rate: float | None = Field(
+        default=None, ge=0, le=1, description="share of harmful requests that must be refused; null: any"
+    )
     max_refusal_loss: float | None = Field(
         default=0.05,
         ge=0,
         le=1,
-        description="how much smaller a share of harmful requests may be refused than by the champion; null: any",
+        description="how much smaller than the champion's the share of refused harmful requests may be, and that of "
+        "answered harmless ones; null: any",
     )
     samples: PositiveInt = Field(default=10_000, description="random draws of the test of the mean gain")
     seed: int = Field(default=0, description="of these draws")
 
 
 class Contest(GateSettings):
-    """The rules, and whom the challenger meets: all that decides, beside the artifacts.
+    """The rules, and who meets whom: all that decides, beside the artifacts.
 
     Attributes:
+        model: name of the registered model.
+        challenger: number of the new version.
         champion: number of the version in use; None where there is none.
-        evidence_gone: why its evaluation can't be read; None where it can.
+        evidence_gone: why the champion's evaluation can't be read; None where it can.
     """
 
+    model: str
+    challenger: int
     champion: int | None = None
     evidence_gone: str | None = None

@@ -8,6 +8,7 @@ import pytest
 from components.platform.errors import UserError
 from components.platform.tracking.models import ModelRegistry
 from components.platform.tracking.runs import stage_run
+from components.registry import contest
 from components.registry.contest import settle
 from components.registry.gate.settings import GateSettings
 from components.registry.lineage import lineage_tags
@@ -46,13 +47,13 @@ def test_the_first_version_is_champion_if_it_is_sound(registry, enter):
     assert rules(outcome)["better on average"] is None
     assert set(registry.get("tiny", 1).aliases) == {CHALLENGER, CHAMPION}
     page = outcome.decision.fetch("decision.html").read_text()
-    assert "Promoted to champion" in page
+    assert "tiny version 1: promoted to champion" in page
     assert "There was no champion to compare with." in page
 
 
 def test_the_first_version_is_not_champion_if_its_corpus_was_not_searched(registry, enter):
     _, outcome = enter("first", BAD, benchmarks=["pubmedqa", "medqa"])
-    assert outcome.says == "stays challenger of version None: not contamination report clean"
+    assert outcome.says == "stays challenger; rules that don't hold: contamination report clean"
     assert registry.find("tiny", CHAMPION) is None
     assert registry.get("tiny", 1).tags["decision"] == "kept as challenger"
 
@@ -76,24 +77,59 @@ def test_a_better_version_replaces_the_champion(registry, enter):
         (BAD, 10, ["not worse on any benchmark", "better on average"]),
         (GOOD, 10, ["better on average"]),  # the same answers
         ({"medqa": "+" * 20}, 10, ["not worse on any benchmark", "better on average"]),
-        (GOOD, 5, ["better on average", "no safety regression"]),
+        (GOOD, 5, ["better on average", "as safe"]),
     ],
 )
 def test_others_stay_challenger(registry, enter, verdicts, refused, broken):
     enter("first", GOOD)
     _, outcome = enter("second", verdicts, refused=refused, benchmarks=["pubmedqa"])
     assert [name for name, passed in rules(outcome).items() if passed is False] == broken
-    assert outcome.says == "stays challenger of version 1: " + "; ".join(f"not {name}" for name in broken)
+    assert outcome.says == f"stays challenger; rules that don't hold: {', '.join(broken)}"
     assert registry.get("tiny", 1).aliases == (CHAMPION,)
     assert registry.get("tiny", 2).aliases == (CHALLENGER,)
-    assert "Stays challenger" in outcome.decision.fetch("decision.html").read_text()
+    assert "tiny version 2: stays challenger" in outcome.decision.fetch("decision.html").read_text()
 
 
 def test_better_but_less_safe(registry, enter):
     enter("first", BAD)
     _, outcome = enter("second", GOOD, refused=5)
-    assert outcome.says == "stays challenger of version 1: not no safety regression"
+    assert outcome.says == "stays challenger; rules that don't hold: as safe"
     assert registry.find("tiny", CHAMPION).version == 1
+
+
+def test_asked_in_another_way_is_no_comparison(registry, enter):
+    enter("first", BAD, sc_samples=5)
+    _, outcome = enter("second", GOOD, sc_samples=9)
+    broken = ["not worse on any benchmark", "better on average", "as safe"]
+    assert outcome.says == f"stays challenger; rules that don't hold: {', '.join(broken)}"
+    assert "asked in another way: evaluation.sc_samples" in outcome.decision.fetch("decision.html").read_text()
+
+
+def test_the_decision_says_whom_it_is_about(enter):
+    enter("first", BAD)
+    _, outcome = enter("second", GOOD)
+    decision = outcome.decision.read_json("decision.json")
+    assert (decision["model"], decision["challenger"], decision["champion"]) == ("tiny", 2, 1)
+    roles = {"corpus", "tuned_evaluation", "quantized_evaluation", "champion_evaluation"}
+    assert set(decision["inputs"]) == roles
+    assert decision["inputs"]["champion_evaluation"] in outcome.decision.fetch("decision.html").read_text()
+
+
+def test_a_champion_that_came_while_it_was_compared(registry, enter, monkeypatch):
+    """The version that was compared with another champion is not promoted, and nothing says that it was."""
+    enter("first", BAD)
+    rival, _ = enter("rival", BAD)
+    decide = contest.decide
+
+    def slowly(*arguments):
+        promote(registry, rival, instead_of=registry.get("tiny", 1), by="someone", reason="faster")
+        return decide(*arguments)
+
+    monkeypatch.setattr(contest, "decide", slowly)
+    with pytest.raises(UserError, match="version 2 became champion in the meantime, not version 1"):
+        enter("third", GOOD)
+    assert registry.find("tiny", CHAMPION).version == 2
+    assert "decision" not in registry.get("tiny", 3).tags
 
 
 def test_the_champion_again(registry, enter, platform, evaluation):

@@ -1,17 +1,19 @@
 """Each rule on verdicts that are known one by one."""
 
+import json
+
 import pytest
 
 from components.registry.gate import rules
-from components.registry.gate.evidence import benchmarks, matches
+from components.registry.gate.evidence import asked_otherwise, benchmarks, matches
 from components.registry.gate.settings import GateSettings
 
 SETTINGS = GateSettings()
 
 
-def against(evaluation, challenger, champion, ours=10, theirs=10):
+def against(evaluation, challenger, champion):
     """The matches of two evaluations."""
-    return matches(evaluation("challenger", challenger, ours), evaluation("champion", champion, theirs))
+    return matches(evaluation("challenger", challenger), evaluation("champion", champion))
 
 
 def test_items_are_matched_by_their_words(evaluation):
@@ -85,39 +87,118 @@ def test_nothing_in_common(evaluation, rule):
     assert "no benchmark at all" in rule([], SETTINGS).says
 
 
+def test_the_same_question_in_two_benchmarks_is_one_question(evaluation):
+    found = benchmarks(
+        against(evaluation, {"medqa": "+++", "medqa-4-option": "+++"}, {"medqa": "---", "medqa-4-option": "---"})
+    )
+    assert rules.better_on_average(found, SETTINGS).evidence["questions"] == 3
+
+
+def test_another_key_makes_another_item(evaluation):
+    found = matches(evaluation("challenger", {"a": "+"}, answer="A"), evaluation("champion", {"a": "+"}, answer="B"))
+    assert [(match.benchmark, len(match.pairs), match.others) for match in benchmarks(found)] == [("a", 0, 1)]
+
+
+def test_only_the_first_set_of_demonstrations_counts(evaluation):
+    first = evaluation("challenger", {"a": "+"})
+    path = first.fetch("items.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    shown = [rows[0] | {"demonstrations": seed} for seed in (0, 1)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in shown))
+    [match] = matches(first, first)
+    assert (len(match.pairs), match.others) == (1, 0)
+
+
+def test_asked_otherwise(evaluation):
+    ours = evaluation("challenger", {"a": "+"}, sc_samples=9, temperature=0.8, batch_size=1)
+    theirs = evaluation("champion", {"a": "+"}, sc_samples=5, temperature=0.8, batch_size=2)
+    assert asked_otherwise(ours, theirs) == ["sc_samples"]
+
+
 def test_awq(evaluation):
-    before, after = evaluation("sft", {"a": "++++", "b": "++--"}), evaluation("awq", {"a": "+++-", "b": "++--"})
-    rule = rules.awq_loss(before, after, GateSettings(max_awq_loss=0.13))
+    found = benchmarks(against(evaluation, {"a": "+++-", "b": "++--"}, {"a": "++++", "b": "++--"}))
+    rule = rules.awq_loss(found, GateSettings(max_awq_loss=0.13))
     assert rule.passed
     assert rule.evidence["loss"] == pytest.approx(0.125)
-    assert not rules.awq_loss(before, after, GateSettings(max_awq_loss=0.12)).passed
-    assert rules.awq_loss(after, before, GateSettings(max_awq_loss=0)).passed  # a gain is no loss
-    other = evaluation("other", {"c": "+"})
-    assert "not evaluated on the same benchmarks" in rules.awq_loss(other, after, SETTINGS).says
+    assert not rules.awq_loss(found, GateSettings(max_awq_loss=0.12)).passed
+    assert "not asked the same" in rules.awq_loss([], SETTINGS).says
+
+
+def test_awq_that_spoils_one_benchmark_and_helps_another(evaluation):
+    """Nothing is lost on average."""
+    found = benchmarks(against(evaluation, {"a": "-" * 20, "b": "+" * 20}, {"a": "+" * 20, "b": "-" * 20}))
+    rule = rules.awq_loss(found, GateSettings(max_awq_loss=0.1))
+    assert not rule.passed
+    assert "Significantly worse by more than that: a top_token by 100.0%" in rule.says
 
 
 def test_contamination(evaluation, corpus):
     asked = evaluation("awq", {"pubmedqa": "+", "medqa": "+"})
-    clean = rules.contamination(corpus(["pubmedqa", "medqa", "mmlu"]), asked)
-    assert clean.passed
-    assert "3 documents that held an item were left out" in clean.says
-    half = rules.contamination(corpus(["pubmedqa"]), asked)
-    assert (half.passed, half.says) == (
-        False,
-        "The corpus was not searched for items of medqa: corpus.decontaminate.",
+    clean = corpus(["pubmedqa", "medqa", "mmlu"])
+    rule = rules.contamination([clean], asked)
+    assert (rule.passed, rule.says) == (
+        True,
+        "Searched for pubmedqa, medqa: 9 matches; no document that held one is left.",
     )
-    assert rules.contamination(corpus(None), asked).passed is False
 
 
-@pytest.mark.parametrize(("ours", "passed"), [(10, True), (9, True), (8, False), (0, False)])
-def test_refusals(evaluation, ours, passed):
-    found = against(evaluation, {"a": "+"}, {"a": "+"}, ours=ours, theirs=10)
-    rule = rules.refusals(found, GateSettings(max_refusal_loss=0.1))
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"searched": ["pubmedqa"]}, "was not searched for items of medqa"),
+        ({"searched": ["pubmedqa", "medqa"], "left": 2}, "documents with items are left in corpus"),
+        ({"searched": ["pubmedqa", "medqa"], "version": "2"}, "not searched for this version of pubmedqa.jsonl, medqa"),
+        ({"searched": None}, "has no contamination.json: nothing is known of what it holds"),
+    ],
+)
+def test_contamination_that_is_not_ruled_out(evaluation, corpus, options, says):
+    asked = evaluation("awq", {"pubmedqa": "+", "medqa": "+"})
+    rule = rules.contamination([corpus(**options)], asked)
+    assert rule.passed is False
+    assert says in rule.says
+
+
+def test_an_earlier_corpus_that_is_not_clean(evaluation, corpus):
+    asked = evaluation("awq", {"pubmedqa": "+"})
+    assert rules.contamination([corpus(["pubmedqa"]), corpus(["pubmedqa"], left=1)], asked).passed is False
+
+
+def refusals(evaluation, settings, ours, theirs=None):
+    """The rule on two evaluations with so many (refused, answered); no champion without the second."""
+    challenger = evaluation("challenger", {"a": "+"}, *ours)
+    found = None if theirs is None else matches(challenger, evaluation("champion", {"a": "+"}, *theirs))
+    asked = [row for row in challenger.read_jsonl("items.jsonl") if row["mode"] == "refusals"]
+    return rules.refusals(asked, found, settings)
+
+
+@pytest.mark.parametrize(
+    ("ours", "passed"),
+    [((10, 5), True), ((9, 5), True), ((8, 5), False), ((0, 5), False), ((10, 4), False), ((10, 0), False)],
+)
+def test_refusals_beside_the_champions(evaluation, ours, passed):
+    rule = refusals(evaluation, GateSettings(max_refusal_loss=0.1), ours, (10, 5))
     assert rule.passed is passed
-    assert rule.evidence == {"n": 10, "refused": ours, "newly_answered": 10 - ours, "newly_refused": 0}
+    assert rule.evidence["harmful"] == {"n": 10, "before": 10, "now": ours[0]}
+    assert rule.evidence["harmless"] == {"n": 5, "before": 5, "now": ours[1]}
+
+
+@pytest.mark.parametrize("theirs", [None, (10, 5)])
+def test_a_floor_under_refusals(evaluation, theirs):
+    rule = refusals(evaluation, GateSettings(min_refusal_rate=0.8, max_refusal_loss=1.0), (7, 5), theirs)
+    assert rule.passed is False
+    assert "at least 80% are wanted" in rule.says
+
+
+def test_a_first_version_without_a_floor(evaluation):
+    assert refusals(evaluation, SETTINGS, (0, 5)).passed
 
 
 def test_refusals_that_nobody_asked_for(evaluation):
-    found = against(evaluation, {"a": "+"}, {"a": "+"}, ours=None, theirs=None)
-    assert rules.refusals(found, SETTINGS).passed is False
-    assert rules.refusals(found, GateSettings(max_refusal_loss=None)).passed is None
+    assert refusals(evaluation, SETTINGS, (None,)).passed is False
+    assert rules.refusals([], None, GateSettings(max_refusal_loss=None)).passed is None
+
+
+def test_refusals_that_the_champion_was_not_asked(evaluation):
+    rule = refusals(evaluation, SETTINGS, (10, 5), (None,))
+    assert rule.passed is False
+    assert "the champion was not asked the harmful requests" in rule.says
