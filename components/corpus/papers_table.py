@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.corpus import sources
+from components.corpus.limits import DEFAULT, Limits
 from components.corpus.sources import Reject
 from components.corpus.sources.document import Document
 from components.platform.data import SourceFile
@@ -43,7 +44,7 @@ PAGE_CHECKED_EVERY = 256  # rows; a page ends only where its size is checked
 OFTEN_EQUAL = ["venue", "published", "publication_types.list.element"]
 
 
-def tabulate(file: SourceFile, pubmed_only: bool, folder: Path) -> dict[str, Any]:
+def tabulate(file: SourceFile, pubmed_only: bool, folder: Path, limits: Limits = DEFAULT) -> dict[str, Any]:
     """Make the table of one file of `papers`; what is no such row goes to a second file, with the reason.
 
     Args:
@@ -55,16 +56,18 @@ def tabulate(file: SourceFile, pubmed_only: bool, folder: Path) -> dict[str, Any
     drops = Counter[str]()
     rows = 0
     with (folder / REJECTS).open("wb") as rejects, _writer(folder / TABLE) as table:
-        papers = _papers(file, pubmed_only, drops, rejects)
+        papers = _papers(file, pubmed_only, limits, drops, rejects)
         while chunk := list(islice(papers, ROW_GROUP)):
             rows += len(chunk)
             table.write_table(_arrow(_frame(chunk)), row_group_size=len(chunk))
     return {"records": rows + drops.total(), "rows": rows, "drops": dict(sorted(drops.items()))}
 
 
-def _papers(file: SourceFile, pubmed_only: bool, drops: Counter[str], rejects: BinaryIO) -> Iterator[Document]:
+def _papers(
+    file: SourceFile, pubmed_only: bool, limits: Limits, drops: Counter[str], rejects: BinaryIO
+) -> Iterator[Document]:
     """The papers that are kept; the others are counted in `drops`, and those that can't be read written down."""
-    for record in sources.read(sources.FORMATS["papers"], [file]):
+    for record in sources.read(sources.FORMATS["papers"], [file], limits):
         if isinstance(record, Reject):
             drops[record.reason] += 1
             rejects.write(orjson.dumps({"source": "papers", **asdict(record)}) + b"\n")

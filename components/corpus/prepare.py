@@ -122,7 +122,7 @@ def _batches(
 ) -> Iterator[pl.DataFrame]:
     """Documents in batches; what is rejected goes to the ledger and to the `rejects` file."""
     source = settings.source
-    records = sources.read(sources.FORMATS[source.format], shard.files)
+    records = sources.read(sources.FORMATS[source.format], shard.files, settings.limits)
     while True:
         started = time.process_time()
         documents, drops, read = _gathered(records, source.name, rejects)

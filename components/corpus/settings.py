@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from components.corpus import licence
+from components.corpus.limits import Limits
 from components.corpus.upsampling import Upsampling
 from components.corpus.vocabulary import SMALLEST_VOCABULARY
 from components.platform.questions.benchmark import BenchmarkNames, load_benchmark
@@ -128,6 +129,7 @@ class CorpusSettings(Settings):
     upsampling: Upsampling | None = Field(
         default=None, description="repeat the papers that matter most (paper, Table 10); null: each is read once"
     )
+    limits: Limits = Field(default=Limits(), description="bounds on source files, which come from outside")
     shard_bytes: int = Field(
         default=256 << 20, ge=1, description="source files are prepared in shards of about this size; changes no result"
     )
@@ -162,6 +164,7 @@ class ShardSettings(Settings):
     near_duplicates: NearDuplicates | None
     decontaminate: Decontaminate | None
     upsampling: Upsampling | None
+    limits: Limits
     reserved: tuple[str, ...] = Field(description="tokens that raw text must not contain")
 
     @classmethod
@@ -176,6 +179,7 @@ class TabulateSettings(Settings):
     """All that determines the table of a file of Semantic Scholar's `papers`."""
 
     pubmed_only: bool = Field(description="only papers with a PMID or PMCID")
+    limits: Limits = Field(description="bounds on the file")
 
 
 class TokenizeSettings(Settings):

@@ -72,7 +72,8 @@ def plan(settings: CorpusSettings, platform: PlatformSettings, before: Sequence[
 def tabulate(settings: CorpusSettings, platform: PlatformSettings, planned: Manifest) -> list[Manifest]:
     """Make tables of Semantic Scholar's `papers`, one for each file."""
     files = Plan.load(planned).all_papers()
-    only = TabulateSettings(pubmed_only=all(source.pubmed_only for source in settings.sources if source.papers))
+    pubmed_only = all(source.pubmed_only for source in settings.sources if source.papers)
+    only = TabulateSettings(pubmed_only=pubmed_only, limits=settings.limits)
     context = _Tabulating(only, platform, files)
     return _shared_out("corpus  tabulate", _tabulate, context, [file.bytes for file in files], Task())
 
@@ -88,7 +89,8 @@ def _tabulate(context: _Tabulating, number: int) -> Manifest:
     file = context.files[number]
 
     def work(folder: Path) -> dict[str, Any]:
-        return {"file": file.name, **papers_table.tabulate(file, context.settings.pubmed_only, folder)}
+        made = papers_table.tabulate(file, context.settings.pubmed_only, folder, context.settings.limits)
+        return {"file": file.name, **made}
 
     return produce("corpus-papers", context.settings, {}, context.platform, work, [file], part=True)
 

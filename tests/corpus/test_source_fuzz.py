@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.corpus import sources
-from components.corpus.sources import FORMATS, Reject, files
+from components.corpus.limits import Limits
+from components.corpus.sources import FORMATS, Reject
 from components.corpus.sources.document import Document
 from components.platform.data import SourceFile
 
@@ -262,7 +263,9 @@ def test_bytes_of_any_kind(name, tmp_path_factory, content, file_name):
         assert len(found) == non_blank(content)
 
 
-def test_a_record_is_at_most_so_long(tmp_path_factory, monkeypatch):
-    monkeypatch.setattr(files, "MAX_RECORD_BYTES", 100)
+def test_a_record_is_at_most_so_long(tmp_path):
     content = b"x" * 101 + b"\n" + b"y" * 99
-    assert [item.reason for item in read("guidelines", content, tmp_path_factory)] == ["line_too_long", "bad_json"]
+    (tmp_path / "x").write_bytes(content)
+    file = SourceFile("x", str(tmp_path / "x"), len(content), "")
+    found = sources.read(FORMATS["guidelines"], [file], Limits(record_bytes=100))
+    assert [item.reason for item in found] == ["line_too_long", "bad_json"]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.corpus import sources
+from components.corpus.limits import DEFAULT, Limits
 from components.corpus.sources import files, jats, jats_body, pubmed_xml, xml
 from components.corpus.sources.document import RejectedError
 from components.corpus.upsampling import Upsampling
@@ -40,12 +41,12 @@ def real_file(path, content=None):
     return sources.SourceFile(path.name, str(path), path.stat().st_size, "")
 
 
-def read(tmp_path, content, reader=pubmed_xml, name="x.xml"):
+def read(tmp_path, content, reader=pubmed_xml, name="x.xml", limits=DEFAULT):
     """Documents, and reasons in the place of rejected ones."""
     path = tmp_path / name
     path.write_bytes(content)
     found = []
-    for _, payload in reader.records(sources.SourceFile(name, str(path), len(content), "")):
+    for _, payload in reader.records(sources.SourceFile(name, str(path), len(content), ""), limits):
         try:
             if isinstance(payload, RejectedError):
                 raise payload
@@ -467,11 +468,11 @@ def test_packages(tmp_path, name, pack):
     assert [item if isinstance(item, str) else item.text for item in found] == ["one", "truncated_tar"]
 
 
-def test_a_file_too_large_for_an_article(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_RECORD_BYTES", 1000)
+def test_a_file_too_large_for_an_article(tmp_path):
     large = article("<p>" + "x" * 1000 + "</p>").encode()
-    assert read(tmp_path, large, jats) == ["file_too_large"]
-    assert read(tmp_path, packed(("1.xml", large)), jats, "x.tar") == ["file_too_large"]
+    limits = Limits(record_bytes=1000)
+    assert read(tmp_path, large, jats, limits=limits) == ["file_too_large"]
+    assert read(tmp_path, packed(("1.xml", large)), jats, "x.tar", limits) == ["file_too_large"]
 
 
 def test_references_without_end_are_refused(monkeypatch):

@@ -1,4 +1,4 @@
-"""Readers, one file per format: `records(file)` cuts a file into records, `parse(bytes)` makes a document of one.
+"""Readers, one file per format: `records(file, limits)` cuts a file into records, `parse(bytes)` makes a document of one.
 
 Every record becomes exactly one document or one reject, so nothing is lost without being counted.
 """
@@ -11,13 +11,14 @@ from typing import Protocol
 
 from components.corpus.sources import abstracts, compat, guidelines, jats, papers, pubmed_xml, redpajama, s2orc
 from components.corpus.sources.document import Document, Records, RejectedError
+from components.corpus.limits import DEFAULT, Limits
 from components.platform.data import SourceFile
 
 
 class Format(Protocol):
     """What a reader module offers."""
 
-    records: Callable[[SourceFile], Records]
+    records: Callable[[SourceFile, Limits], Records]
     parse: Callable[[bytes], Document]
 
 
@@ -43,10 +44,12 @@ class Reject:
     detail: str
 
 
-def read(reader: Format, files: Iterable[SourceFile]) -> Iterator[tuple[str, Document] | Reject]:
+def read(
+    reader: Format, files: Iterable[SourceFile], limits: Limits = DEFAULT
+) -> Iterator[tuple[str, Document] | Reject]:
     """All records of some files, in order: a document and where it comes from ("file:record"), or a reject."""
     for file in files:
-        for number, payload in reader.records(file):
+        for number, payload in reader.records(file, limits):
             try:
                 if isinstance(payload, RejectedError):
                     raise payload

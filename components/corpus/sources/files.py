@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 import orjson
 
 from components.corpus.sources.document import Records, RejectedError
+from components.corpus.limits import DEFAULT, Limits
 from components.platform.data import SourceFile
 from components.platform.source.stream import binary_stream
 
 BLOCK_BYTES = 1 << 20
 COMPRESSED_BYTES = 1 << 18  # read at once: as text expands some four times, they make about a block
-MAX_RECORD_BYTES = 256 << 20  # no work is as long: the longest books have 10 MB of text
 GZIP_WINDOW = 31  # zlib's code for "expect a gzip header"
 XML_SUFFIXES = (".xml", ".nxml")
 # Headers of an archive that carry data of their own, which tarfile reads at once
@@ -26,51 +26,65 @@ EXTENDED_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, *
 MAX_HEADER_BYTES = 1 << 20
 
 
-def blocks(file: SourceFile) -> Iterator[bytes]:
+def blocks(file: SourceFile, limits: Limits = DEFAULT) -> Iterator[bytes]:
     """The content of a file, decompressed when its name ends in .gz, .tgz (several gzip members too) or .zst.
 
     Raises:
-        RejectedError: after the last good byte, when a compressed file is cut short or damaged.
+        RejectedError: after the last good byte, when a compressed file is cut short or damaged, or expands beyond
+            the limits.
     """
     with file.open() as stream:
         if file.name.endswith((".gz", ".tgz")):
-            yield from _gunzipped(iter(lambda: stream.read(COMPRESSED_BYTES), b""))
+            yield from _bounded(_gunzipped(iter(lambda: stream.read(COMPRESSED_BYTES), b"")), file.bytes, limits)
         elif file.name.endswith(".zst"):
-            yield from _unzstd(stream)
+            yield from _bounded(_unzstd(stream), file.bytes, limits)
         else:
             yield from iter(lambda: stream.read(BLOCK_BYTES), b"")
 
 
-def whole(file: SourceFile) -> bytes:
+def _bounded(expanded: Iterator[bytes], compressed_bytes: int, limits: Limits) -> Iterator[bytes]:
+    left = allowed = limits.expanded_bytes(compressed_bytes)
+    for block in expanded:
+        left -= len(block)
+        if left < 0:
+            raise RejectedError(
+                "decompression_bomb",
+                f"{compressed_bytes:,} bytes expand to more than {allowed:,}; if the file is to be trusted, raise "
+                "corpus.limits.expansion",
+            )
+        yield block
+
+
+def whole(file: SourceFile, limits: Limits = DEFAULT) -> bytes:
     """The content of a file that is one record.
 
     Raises:
         RejectedError: it is damaged, or too large for a record.
     """
     content = bytearray()
-    for block in blocks(file):
+    for block in blocks(file, limits):
         content += block
-        if len(content) > MAX_RECORD_BYTES:
-            raise RejectedError("file_too_large", f"a file of one record has at most {MAX_RECORD_BYTES:,} bytes")
+        if len(content) > limits.record_bytes:
+            raise RejectedError("file_too_large", f"a file of one record has at most {limits.record_bytes:,} bytes")
     return bytes(content)
 
 
-def lines(file: SourceFile) -> Records:
+def lines(file: SourceFile, limits: Limits = DEFAULT) -> Records:
     """Non-blank lines with their 1-based line numbers; a damaged end of the file is one more, rejected record."""
     number = 0
     begun, length = [b""], 0  # pieces of the line that the last block ended in, and how long it is so far
     try:
-        for block in blocks(file):
+        for block in blocks(file, limits):
             first, *others = block.split(b"\n")
             length += len(first)
-            if length > MAX_RECORD_BYTES:
+            if length > limits.record_bytes:
                 begun.clear()
             else:
                 begun.append(first)
             if not others:
                 continue
             number += 1
-            if (line := _joined(begun)) is not None:
+            if (line := _joined(begun, limits)) is not None:
                 yield number, line
             last = others.pop()
             for line in others:
@@ -82,34 +96,38 @@ def lines(file: SourceFile) -> Records:
         # What was begun is a line that we'll never see whole
         yield number + 1, damage
     else:
-        if (line := _joined(begun)) is not None:
+        if (line := _joined(begun, limits)) is not None:
             yield number + 1, line
 
 
-def _joined(pieces: list[bytes]) -> bytes | RejectedError | None:
+def _joined(pieces: list[bytes], limits: Limits) -> bytes | RejectedError | None:
     """A line from its pieces; None when it is blank. Without pieces it is one that was too long to keep."""
     if not pieces:
-        return RejectedError("line_too_long", f"a record has at most {MAX_RECORD_BYTES:,} bytes")
+        return RejectedError("line_too_long", f"a record has at most {limits.record_bytes:,} bytes")
     line = b"".join(pieces)
     return line if line and not line.isspace() else None
 
 
-def members(file: SourceFile) -> Records:
+def members(file: SourceFile, limits: Limits = DEFAULT) -> Records:
     """The XML files in a tar archive, plain or compressed, numbered from 1 in their order.
 
     Nothing is extracted, and nothing is read but regular files whose names end in .xml or .nxml. Damage ends an
     archive with one more, rejected record.
     """
-    number = 0
+    number, most = 0, limits.expanded_bytes(file.bytes)
     try:
         with (
-            binary_stream(blocks(file)) as stream,
+            binary_stream(blocks(file, limits)) as stream,
             tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive,
         ):
             while (member := archive.next()) is not None:
                 archive.members.clear()  # it would remember all of them
+                if archive.offset > most:  # it would seek to there, and for 2^60 bytes never come back
+                    raise RejectedError(
+                        "bad_tar", f"{member.name} claims {member.size:,} bytes, more than there can be"
+                    )
                 if member.isreg() and member.name.lower().endswith(XML_SUFFIXES):
-                    content = _content(archive, member)
+                    content = _content(archive, member, limits)
                     number += 1
                     yield number, content
             while block := archive.fileobj.read(BLOCK_BYTES):
@@ -121,9 +139,12 @@ def members(file: SourceFile) -> Records:
         yield number + 1, RejectedError("truncated_tar", f"{error}; fetch the archive again")
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | RejectedError:
-    if member.size > MAX_RECORD_BYTES:
-        return RejectedError("file_too_large", f"{member.name} has {member.size:,} bytes, at most {MAX_RECORD_BYTES:,}")
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, limits: Limits) -> bytes | RejectedError:
+    if member.issparse():  # no article is; holes expand without end, and nothing else would count them
+        return RejectedError("sparse_file", f"{member.name} has holes; pack the files as they are")
+    if member.size > limits.record_bytes:
+        found = f"{member.name} has {member.size:,} bytes, at most {limits.record_bytes:,}"
+        return RejectedError("file_too_large", found)
     return archive.extractfile(member).read()
 
 

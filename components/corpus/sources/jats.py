@@ -13,6 +13,7 @@ from components.corpus import identifiers, licence, markup
 from components.corpus.sources import dates, files, xml, xml_set
 from components.corpus.sources.document import Document, Records, RejectedError
 from components.corpus.sources.jats_body import Article
+from components.corpus.limits import DEFAULT, Limits
 from components.platform.data import SourceFile
 
 PACKAGES = (".tar", ".tar.gz", ".tgz")
@@ -52,13 +53,13 @@ _TAG = re.compile(rb"<article[\s>]|</article\s*>")
 _ROOT = re.compile(rb"<([A-Za-z_][\w.:-]*)")
 
 
-def records(file: SourceFile) -> Records:
+def records(file: SourceFile, limits: Limits = DEFAULT) -> Records:
     """Articles with their 1-based numbers; what is no article is one, too."""
     if file.name.endswith(PACKAGES):
-        yield from files.members(file)
+        yield from files.members(file, limits)
         return
     try:
-        yield from enumerate(_articles(files.whole(file)), start=1)
+        yield from enumerate(_articles(files.whole(file, limits)), start=1)
     except RejectedError as damage:
         yield 1, damage
 

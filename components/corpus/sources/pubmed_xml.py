@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from components.corpus import identifiers, markup
+from components.corpus.limits import DEFAULT, Limits
 from components.corpus.sources import dates, files, xml, xml_set
 from components.corpus.sources.document import Document, Records, RejectedError
 from components.platform.data import SourceFile
@@ -28,11 +29,11 @@ _LONGEST_ARTICLE = 32 << 20  # bytes; those with thousands of authors have two o
 _LONGEST_TAG = 64  # bytes of a tag that may be cut by the end of a block
 
 
-def records(file: SourceFile) -> Records:
+def records(file: SourceFile, limits: Limits = DEFAULT) -> Records:
     """Articles and deleted citations with their 1-based numbers; damage is one more, rejected record each time."""
     number = 0
     try:
-        for article in _articles(file):
+        for article in _articles(file, limits):
             number += 1
             yield number, article
     except RejectedError as damage:
@@ -56,10 +57,10 @@ class _Scan:
         self.last = (self.last + block)[-_LONGEST_TAG:]
 
 
-def _articles(file: SourceFile) -> Iterator[bytes | RejectedError]:
+def _articles(file: SourceFile, limits: Limits) -> Iterator[bytes | RejectedError]:
     """Raises RejectedError at the end when the file is not such a set, or is cut short."""
     scan, encoding, is_set, has_articles = _Scan(), "utf-8", False, False
-    for block in files.blocks(file):
+    for block in files.blocks(file, limits):
         if not scan.last:
             encoding = xml_set.encoding(block)
         scan.feed(block)

@@ -7,6 +7,8 @@ import re
 
 from components.corpus.sources.document import RejectedError
 
+# Character sets of XML. Python has other codecs by name, such as punycode, whose decoding takes quadratic time.
+_CHARACTER_SETS = ("utf-8", "ascii", "iso8859-", "cp125", "gb", "big5", "shift_jis", "euc_", "koi8-")
 _ENCODING = re.compile(rb"""<\?xml[^>]*encoding\s*=\s*["']([\w.-]+)["']""")
 # What the set declares for its parts. A DOCTYPE is what makes &alpha; well-formed; no DTD is ever fetched.
 _BEGIN = (
@@ -20,13 +22,18 @@ def encoding(head: bytes) -> str:
     """The encoding that a file declares in its first bytes.
 
     Raises:
-        RejectedError: it is unknown.
+        RejectedError: it is unknown, or not a character set.
     """
     declared = _ENCODING.match(head)
+    if not declared:
+        return "utf-8"
     try:
-        return codecs.lookup(declared[1].decode()).name if declared else "utf-8"
+        name = codecs.lookup(declared[1].decode()).name
     except LookupError:
-        raise RejectedError("bad_xml", f"unknown encoding {declared[1].decode()}") from None
+        name = ""
+    if not name.startswith(_CHARACTER_SETS):
+        raise RejectedError("bad_xml", f"unknown encoding {declared[1].decode()}")
+    return name
 
 
 def standalone(part: bytes, encoding_: str) -> bytes | RejectedError:
