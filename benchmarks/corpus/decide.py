@@ -152,7 +152,7 @@ def shard(folder: Path) -> Manifest:
     """The prepared shard that a folder of `write_indexes` stands for."""
     number = int(folder.name.rpartition("-")[2])
     metadata = {"source": "papers", "shard": number, "deleted_pmids": []}
-    return Manifest("corpus-shard", str(folder), (), metadata=metadata)
+    return Manifest.of_folder("corpus-shard", folder, metadata=metadata)
 
 
 def _pairs(index: Index) -> int:

@@ -16,7 +16,7 @@ class Limits(Settings):
     expansion: int = Field(
         default=100,
         ge=1,
-        description="how many times its size a compressed file may expand, beyond one record; text expands 3 to 20 times",
+        description="how many times its size a compressed file may expand, if to more than a record; text does 3 to 20",
     )
 
     def expanded_bytes(self, compressed_bytes: int) -> int:

@@ -28,6 +28,9 @@ class PlatformSettings(Settings):
 
     data: str = Field(description="root of the source files: a folder, relative to the recipe's, or an s3:// prefix")
     workspace: str = Field(description="root of the artifacts that stages write: a folder or an s3:// prefix")
+    follow_links: bool = Field(
+        default=False, description="whether symbolic links in the data root may lead out of it, to any file"
+    )
     tracking: TrackingSettings
     launcher: LauncherSettings = LauncherSettings()
     workers: int | None = Field(

@@ -80,11 +80,11 @@ def resolve(platform: PlatformSettings, pattern: str) -> list[SourceFile]:
             within the name of a file or folder, and `**` for any folders.
 
     Raises:
-        InputError: nothing matches.
+        InputError: nothing matches, or a link leads out of the data root.
     """
     if hub.is_address(pattern):
         return [SourceFile(part.name, part.uri, part.bytes, part.digest) for part in hub.find(pattern)]
-    found = storage.find(platform.data, pattern)
+    found = storage.find(platform.data, pattern, platform.follow_links)
     if found[0].etag is not None:
         return [SourceFile(file.name, file.location, file.bytes, f"etag:{file.etag}:{file.bytes}") for file in found]
     digests = storage.sha256_of_all([Path(file.location) for file in found])
@@ -103,7 +103,7 @@ def check(platform: PlatformSettings, pattern: str) -> None:
     if hub.is_address(pattern):
         hub.find(pattern)
     else:
-        storage.find(platform.data, pattern)
+        storage.find(platform.data, pattern, platform.follow_links)
 
 
 def local_folder(files: Sequence[SourceFile]) -> Path:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +30,9 @@ MANIFEST_NAME = "manifest.json"
 REPORT_NAME, METRICS_NAME, PROFILE_NAME, USAGE_NAME = "report.html", "metrics.jsonl", "profile.json", "usage.json"
 RECORDS = frozenset({REPORT_NAME, METRICS_NAME, PROFILE_NAME, USAGE_NAME})
 
+_KIND = re.compile(r"\w[\w.-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 
 @dataclass(frozen=True)
 class FileEntry:
@@ -34,6 +41,18 @@ class FileEntry:
     path: str
     bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str) or self.path in ("", "."):
+            raise ValueError(f"path {self.path!r}: expected the name of a file")
+        if self.path.startswith("/") or ".." in self.path.split("/"):
+            raise ValueError(f"{self.path}: leads out of the artifact's folder")
+        if PurePosixPath(self.path).as_posix() != self.path or "\0" in self.path:
+            raise ValueError(f"{self.path!r}: expected a plain path, such as model/config.json")
+        if type(self.bytes) is not int or self.bytes < 0:
+            raise ValueError(f"{self.path}: bytes is {self.bytes!r}; expected its size")
+        if not isinstance(self.sha256, str) or not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"{self.path}: sha256 is {self.sha256!r}; expected 64 hex digits")
 
 
 @dataclass(frozen=True)
@@ -55,10 +74,16 @@ class Manifest:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for entry in self.files:
-            path = PurePosixPath(entry.path)
-            if path.is_absolute() or ".." in path.parts:
-                raise ValueError(f"{entry.path}: leads out of the artifact's folder")
+        if not isinstance(self.kind, str) or not _KIND.fullmatch(self.kind):  # it names a folder for copies
+            raise ValueError(f"kind is {self.kind!r}; expected a name such as corpus-plan")
+        if not isinstance(self.uri, str) or not self.uri:
+            raise ValueError(f"uri is {self.uri!r}; expected where the artifact lies")
+        for name in ("made_by", "metadata"):
+            if not isinstance(value := getattr(self, name), dict):
+                raise ValueError(f"{name} is {value!r}; expected an object")
+        path, times = max(Counter(entry.path for entry in self.files).items(), key=itemgetter(1), default=("", 0))
+        if times > 1:
+            raise ValueError(f"{path}: listed {times} times")
 
     @property
     def digest(self) -> str:
@@ -100,7 +125,7 @@ class Manifest:
         """Read a manifest from a file, a folder or an S3 prefix.
 
         Raises:
-            InputError: there is none, or it is not a manifest.
+            InputError: there is none, or it is not a manifest; or a path in it leads out of its folder.
         """
         location = str(location)
         if not location.endswith(".json") and (storage.is_s3(location) or Path(location).is_dir()):
@@ -110,7 +135,7 @@ class Manifest:
             return cls.of_record(record)
         except FileNotFoundError:
             raise InputError(f"{location}: no such manifest; the stage that makes it has not finished") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
             raise InputError(f"{location}: not a manifest: {error!r}") from None
 
     @classmethod
@@ -153,7 +178,13 @@ class Manifest:
         return any(entry.path == path for entry in self.files)
 
     def fetch(self, path: str) -> Path:
-        """One file of the artifact on this machine, without fetching the others."""
+        """One file of the artifact on this machine, without fetching the others.
+
+        Raises:
+            InputError: the manifest lists no such file, or it can't be had.
+        """
+        if not self.has(path):
+            raise InputError(f"{self.uri}: the manifest of this {self.kind} lists no {path}")
         if not storage.is_s3(self.uri):
             return Path(self.uri) / path
         folder = scratch() / self.kind / self.digest[:16]
@@ -186,5 +217,16 @@ def save_list(manifests: Sequence[Manifest], path: Path | str) -> None:
 
 
 def scratch() -> Path:
-    """Where copies of remote files and unfinished uploads lie on this machine."""
-    return Path(os.environ.get("MEDITRON_SCRATCH", Path(tempfile.gettempdir()) / "meditron"))
+    """Where copies of remote files and unfinished uploads lie on this machine: MEDITRON_SCRATCH, or a folder of ours.
+
+    Raises:
+        InputError: others of this machine could put files into the folder, which we would take for our own.
+    """
+    if given := os.environ.get("MEDITRON_SCRATCH"):
+        return Path(given)
+    folder = Path(tempfile.gettempdir()) / f"meditron-{os.getuid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise InputError(f"{folder}: not a folder that only you can write to; remove it, or set MEDITRON_SCRATCH")
+    return folder

@@ -1,4 +1,4 @@
-"""Readers, one file per format: `records(file, limits)` cuts a file into records, `parse(bytes)` makes a document of one.
+"""Readers, one file per format: `records(file, limits)` cuts a file into records, `parse(bytes)` makes each a document.
 
 Every record becomes exactly one document or one reject, so nothing is lost without being counted.
 """
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from components.corpus.limits import DEFAULT, Limits
 from components.corpus.sources import abstracts, compat, guidelines, jats, papers, pubmed_xml, redpajama, s2orc
 from components.corpus.sources.document import Document, Records, RejectedError
-from components.corpus.limits import DEFAULT, Limits
 from components.platform.data import SourceFile
 
 

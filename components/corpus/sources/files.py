@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from components.corpus.sources.document import Records, RejectedError
 from components.corpus.limits import DEFAULT, Limits
+from components.corpus.sources.document import Records, RejectedError
 from components.platform.data import SourceFile
 from components.platform.source.stream import binary_stream
 

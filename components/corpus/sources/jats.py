@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 
 from components.corpus import identifiers, licence, markup
+from components.corpus.limits import DEFAULT, Limits
 from components.corpus.sources import dates, files, xml, xml_set
 from components.corpus.sources.document import Document, Records, RejectedError
 from components.corpus.sources.jats_body import Article
-from components.corpus.limits import DEFAULT, Limits
 from components.platform.data import SourceFile
 
 PACKAGES = (".tar", ".tar.gz", ".tgz")

@@ -8,7 +8,7 @@ from pathlib import Path
 from components.platform.errors import InputError
 from components.platform.source import globs
 from components.platform.storage import s3
-from components.platform.storage.files import replacing, sha256, sha256_of_all, write_atomically
+from components.platform.storage.files import refuse_links_out_of, replacing, sha256, sha256_of_all, write_atomically
 from components.platform.storage.location import Found, bucket_and_key, is_s3, join
 from components.platform.storage.s3 import delete, listed, open_object
 from components.platform.storage.transfer import download, fingerprint, upload
@@ -33,11 +33,14 @@ __all__ = [
 ]
 
 
-def find(root: str, pattern: str) -> list[Found]:
+def find(root: str, pattern: str, follow_links: bool = False) -> list[Found]:
     """Files that match a glob `pattern` below `root`, or a glob that is an `s3://` address itself; sorted by name.
 
+    Args:
+        follow_links: take symbolic links that lead out of the root, too.
+
     Raises:
-        InputError: nothing matches, or the pattern leads out of the root.
+        InputError: nothing matches, or the pattern or a link leads out of the root.
     """
     if is_s3(pattern):
         bucket, key_pattern = bucket_and_key(pattern)
@@ -47,6 +50,8 @@ def find(root: str, pattern: str) -> list[Found]:
         found = list(s3.listed(root, globs.checked(pattern)))
     else:
         paths = [path for path in Path(root).glob(globs.checked(pattern)) if path.is_file()]
+        if not follow_links:
+            refuse_links_out_of(Path(root), paths)
         found = [Found(path.relative_to(root).as_posix(), str(path), path.stat().st_size) for path in paths]
     if not found:
         place = pattern if is_s3(pattern) else join(root, pattern)

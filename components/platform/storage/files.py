@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from components.platform.errors import InputError
+
 HASH_THREADS = 4
 
 
@@ -44,3 +46,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_links_out_of(root: Path, paths: Sequence[Path]) -> None:
+    """Make sure that files below `root` really lie there: data that others packed may hold links to any file.
+
+    Raises:
+        InputError: one is, or lies in, a symbolic link to elsewhere.
+    """
+    home, folders = root.resolve(), {}
+    for path in paths:
+        if path.parent not in folders:  # resolving asks for every part of a path, and folders hold many files
+            folders[path.parent] = path.parent.resolve()
+        real = path.resolve() if path.is_symlink() else folders[path.parent] / path.name
+        if not real.is_relative_to(home):
+            raise InputError(
+                f"{path}: a link out of the data root, to {real}; put the data there itself, or, where you trust "
+                "every link in it, set platform.follow_links"
+            )
