@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -137,9 +138,16 @@ def _notes(settings: CorpusSettings, figures: Mapping[str, Any], ledger: Sequenc
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     lines = [" | ".join(headers), " | ".join("---" for _ in headers)]
-    lines += [" | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row) for row in rows]
+    lines += [" | ".join(map(_cell, row)) for row in rows]
     return [f"| {line} |" for line in lines]
 
 
+def _cell(value: Any) -> str:
+    """A value as it may stand in a table, though a source wrote it: neither markup nor the end of a cell."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return html.escape(" ".join(str(value).split()), quote=False).replace("|", "\\|")
+
+
 def _code(text: str) -> str:
-    return f"`{text}`"
+    return "`" + text.replace("`", "'") + "`"

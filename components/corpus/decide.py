@@ -28,6 +28,7 @@ from components.corpus.sources.pubmed_xml import DELETED
 from components.corpus.tables import row_groups
 from components.platform.errors import InputError
 from components.platform.manifest import Manifest
+from components.platform.model_folder import load_tokenizer
 
 LATEST_FIRST = {"pubmed_xml"}  # update files list a citation again when it was revised
 COMPARED_CHARACTERS = 2_000_000  # on these the fast tokenizer must agree with the other: a second's work
@@ -184,7 +185,7 @@ def decide(
     return {
         "documents": len(decisions.index),
         "in": decisions.dropped.null_count(),
-        "vocab_size": tokenizer.load(folder / "tokenizer").get_vocab_size(with_added_tokens=True),
+        "vocab_size": load_tokenizer(folder / "tokenizer").get_vocab_size(with_added_tokens=True),
         "fast_tokenizer": encoder.agrees(folder / "tokenizer", list(first_texts(shards, COMPARED_CHARACTERS))),
     }
 

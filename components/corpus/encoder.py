@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from components.corpus import tokenizer
 from components.platform.indexed import smallest_dtype
+from components.platform.model_folder import load_tokenizer
 
 
 class Encoder:
@@ -31,7 +32,7 @@ class Encoder:
     """
 
     def __init__(self, folder: Path, fast: bool) -> None:
-        self._tokenizer = tokenizer.load(folder)
+        self._tokenizer = load_tokenizer(folder)
         self._fast = gigatoken.Tokenizer(folder / "tokenizer.json") if fast else None
         self._end = tokenizer.end_of_document(folder, self._tokenizer)
         self.vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)

@@ -27,6 +27,7 @@ from components.corpus.tokenize import tokenize as tokenize_shard
 from components.platform.context import PlatformSettings
 from components.platform.data import SourceFile
 from components.platform.manifest import Manifest
+from components.platform.model_folder import load_tokenizer
 from components.platform.predecessor import as_inputs, note_of
 from components.platform.progress import Progress
 from components.platform.questions.question import Question
@@ -104,7 +105,7 @@ def prepare(
 ) -> list[Manifest]:
     """Read, clean, filter and fingerprint the shards."""
     plan = Plan.load(planned)
-    taken = tokenizer.load(plan.tokenizer[0].local().parent) if plan.tokenizer else None
+    taken = load_tokenizer(plan.tokenizer[0].local().parent) if plan.tokenizer else None
     context = _Preparing(
         settings,
         platform,

@@ -15,6 +15,7 @@ from components.corpus import markup
 from components.corpus.vocabulary import ADDED_TOKENS, BASE_TOKENS, BOS, EOD, PAD, UNK
 from components.platform import chat
 from components.platform.errors import InputError
+from components.platform.model_folder import load_tokenizer, read_object
 
 FILES = ("tokenizer.json", "tokenizer_config.json")
 
@@ -81,27 +82,11 @@ def save_taken(source: Path, folder: Path) -> None:
     Raises:
         InputError: it is no fast tokenizer, or it names no end-of-sequence token.
     """
-    config, tokenizer = _config(source), with_added_tokens(load(source))
+    config, tokenizer = _config(source), with_added_tokens(load_tokenizer(source))
     if not config.get("pad_token"):  # Llama 2 has none, but fine-tuning pads
         tokenizer.add_special_tokens([AddedToken(PAD, normalized=False)])
         config["pad_token"] = PAD
     _save(tokenizer, config, folder)
-
-
-def load(folder: Path) -> Tokenizer:
-    """
-    Raises:
-        InputError: there is no readable tokenizer.json.
-    """
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no such file; expected a fast tokenizer (load it with transformers and call save_pretrained)"
-        )
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing narrower
-        raise InputError(f"{path}: not a tokenizer: {error}") from None
 
 
 def end_of_document(folder: Path, loaded: Tokenizer) -> int:
@@ -124,12 +109,7 @@ def reserved(tokenizer: Tokenizer | None) -> tuple[str, ...]:
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected the configuration beside tokenizer.json") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
+    config = read_object(path, "expected the configuration beside tokenizer.json")
     if not config.get("eos_token"):
         raise InputError(f"{path}: no eos_token: expected the token that is to end each document")
     return config

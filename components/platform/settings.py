@@ -56,26 +56,34 @@ def read_recipe(path: Path) -> RecipeFile:
         raise SettingsError(f"{path}: no such recipe file")
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # dates may be none, lists lie too deep in others
         raise SettingsError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(root, yaml.MappingNode):
         raise SettingsError(f"{path}: expected sections such as `corpus:` and `pretrain:` at the top level")
     _refuse_duplicate_keys(path, root)
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
     return RecipeFile(path, values, root)
 
 
-def _refuse_duplicate_keys(path: Path, node: yaml.Node) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise SettingsError(f"{path}:{key.start_mark.line + 1}: {key.value}: this key is given twice")
-            seen.add(key.value)
-            _refuse_duplicate_keys(path, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _refuse_duplicate_keys(path, value)
+def _refuse_duplicate_keys(path: Path, root: yaml.Node) -> None:
+    """Visits each node once: aliases of aliases stand for more nodes than there is time for, or for themselves."""
+    visited, nodes = set(), [root]
+    while nodes:
+        node = nodes.pop()
+        if id(node) in visited:
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise SettingsError(f"{path}:{key.start_mark.line + 1}: expected a name as the key")
+                if key.value in seen:
+                    raise SettingsError(f"{path}:{key.start_mark.line + 1}: {key.value}: this key is given twice")
+                seen.add(key.value)
+                nodes.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
 
 
 def validate(model: type[T], values: Mapping[str, Any], recipe: RecipeFile, section: tuple[str, ...] = ()) -> T:

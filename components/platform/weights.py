@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from components.platform.errors import InputError
+from components.platform.model_folder import check_sizes, read_object
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 INDEX_NAME, SINGLE_NAME = "model.safetensors.index.json", "model.safetensors"
+SAFETENSORS_ONLY = (
+    "only safetensors are read, since loading pickled weights such as pytorch_model.bin can run any code; where you "
+    "trust those, load them with transformers and write them anew with save_pretrained"
+)
 
 
 def indexed_files(folder: Path) -> list[str] | None:
@@ -25,6 +30,41 @@ def indexed_files(folder: Path) -> list[str] | None:
     """
     index = _read_index(folder)
     return None if index is None else sorted(set(index.values()))
+
+
+def check_whole(folder: Path) -> None:
+    """See from config.json and the headers of the weights whether a folder holds a whole model; torch is not needed.
+
+    Raises:
+        InputError: a file is missing, is not what its name says, or leads out of the folder; or the weights have no
+            room for the sizes in config.json.
+    """
+    names = indexed_files(folder)
+    if names is None:
+        if not (folder / SINGLE_NAME).is_file():
+            raise _no_weights(folder)
+        names = [SINGLE_NAME]
+    for name in names:
+        with opened(folder / name, framework="numpy"):
+            pass
+    check_sizes(folder, sum((folder / name).stat().st_size for name in names))
+
+
+@contextmanager
+def opened(path: Path, framework: str = "pt") -> Iterator[Any]:
+    """A safetensors file, whose header was compared with its size.
+
+    Raises:
+        InputError: it is missing, or not a whole one.
+    """
+    try:
+        file = safe_open(path, framework=framework)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; fetch the model again") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: damaged or cut short, not a safetensors file ({error}); fetch it again") from None
+    with file:
+        yield file
 
 
 class WeightFiles:
@@ -65,7 +105,7 @@ class WeightFiles:
             raise InputError(f"{self.folder}: the weights have no tensor {name}")
         file = self.file_of[name]
         if file not in self._handles:
-            self._handles[file] = self._stack.enter_context(safe_open(self.folder / file, framework="pt"))
+            self._handles[file] = self._stack.enter_context(opened(self.folder / file))
         return self._handles[file]
 
 
@@ -74,8 +114,8 @@ def _file_of_each_tensor(folder: Path) -> dict[str, str]:
     if index is not None:
         return index
     if not (folder / SINGLE_NAME).is_file():
-        raise InputError(f"{folder}: no {SINGLE_NAME} and no {INDEX_NAME}; expected a Hugging Face model folder")
-    with safe_open(folder / SINGLE_NAME, framework="pt") as file:
+        raise _no_weights(folder)
+    with opened(folder / SINGLE_NAME) as file:
         return dict.fromkeys(file.keys(), SINGLE_NAME)
 
 
@@ -84,7 +124,16 @@ def _read_index(folder: Path) -> dict[str, str] | None:
     path = folder / INDEX_NAME
     if not path.is_file():
         return None
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"].items())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: expected a weight_map, tensor by tensor: {error!r}; fetch it again") from None
+    weight_map = read_object(path).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise InputError(f"{path}: expected a weight_map, tensor by tensor; fetch it again")
+    for tensor, name in weight_map.items():
+        if not isinstance(name, str) or "/" in name or not name.endswith(".safetensors"):
+            raise InputError(
+                f"{path}: weight_map: {tensor} lies in {name!r}; expected a safetensors file of this folder"
+            )
+    return weight_map
+
+
+def _no_weights(folder: Path) -> InputError:
+    return InputError(f"{folder}: no {SINGLE_NAME} and no {INDEX_NAME}; {SAFETENSORS_ONLY}")

@@ -74,7 +74,9 @@ def load_model(folder: Path, offload_folder: Path | None = None, memory: int | N
             stack.enter_context(load_offloaded_model())
             limits = {"cpu": memory}
             placement = {"device_map": "auto_offload", "max_memory": limits, "offload_folder": offload_folder}
-        return AutoModelForCausalLM.from_pretrained(folder, dtype="auto", **placement).eval()
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", use_safetensors=True, trust_remote_code=False, **placement
+        ).eval()
 
 
 def quantize_with_awq(

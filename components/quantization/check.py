@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from components.platform.errors import InputError, SettingsError
-from components.platform.weights import SINGLE_NAME, indexed_files
+from components.platform.weights import check_whole
 from components.quantization.gemm import COLUMNS_PER_WORD
 from components.quantization.settings import ModelSettings
 
@@ -24,7 +24,8 @@ def check_model(settings: ModelSettings, folder: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     _check_files(folder)
-    config = AutoConfig.from_pretrained(folder)
+    check_whole(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if getattr(config, "quantization_config", None) is not None:
         raise InputError(f"{folder / 'config.json'}: the model is quantized already; give the stage the original")
     if settings.sequence_length > config.max_position_embeddings:
@@ -53,7 +54,7 @@ def check_model(settings: ModelSettings, folder: Path) -> None:
 
 
 def _check_files(folder: Path) -> None:
-    for name in ("config.json", "tokenizer_config.json", *(indexed_files(folder) or [SINGLE_NAME])):
+    for name in ("config.json", "tokenizer_config.json"):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: missing; expected a whole Hugging Face folder: model and tokenizer")
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):

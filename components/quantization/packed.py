@@ -19,7 +19,9 @@ PARTS = ("weight_packed", "weight_scale", "weight_zero_point", "weight_shape")
 def load_packed(folder: Path) -> PreTrainedModel:
     """A compressed-tensors model, each of whose layers unpacks its weights for the time it takes to use them."""
     with stderr_only_on_failure():
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", use_safetensors=True, trust_remote_code=False
+        ).eval()
     model.ct_decompress_hook.remove()  # it would unpack all layers at once, and for good
     for module in model.modules():
         if is_module_quantized(module):

@@ -74,7 +74,7 @@ def quantize(settings: ModelSettings, platform: PlatformSettings, source: Path, 
     from components.quantization.documents import draw_documents
 
     check_model(settings, source)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     calibration = draw_documents(settings, corpus, "train", settings.calibration_documents, tokenizer)
     calibration += draw_conversations(settings, platform, tokenizer)
     validation = draw_documents(settings, corpus, "validation", settings.validation_documents, tokenizer)

@@ -1,17 +1,15 @@
-"""What an exported model's folder must hold, seen from its files alone, in milliseconds."""
+"""What an exported model's folder must hold, seen from its files alone."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from components.platform.chat import SPECIAL_TOKENS
 from components.platform.errors import InputError
-from components.platform.weights import indexed_files
+from components.platform.model_folder import load_tokenizer, read_object
+from components.platform.weights import check_whole
 
 _FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 _TEMPLATE = "chat_template.jinja"
@@ -41,15 +39,12 @@ def find_model(folder: Path) -> ModelFolder:
     if (folder / "model").is_dir():
         folder = folder / "model"
     missing = [name for name in _FILES if not (folder / name).is_file()]
-    if not (weights := _weights(folder)):
-        missing.append("*.safetensors")
-    missing += [path.name for path in weights if not path.is_file()]
     if missing:
         raise InputError(f"{folder}: {', '.join(missing)} missing; expected an exported Hugging Face model")
-    _check_weights(weights)
+    check_whole(folder)
     _check_chatml(folder)
-    context = _json(folder / "config.json").get("max_position_embeddings")
-    return ModelFolder(folder, context, _json(folder / "generation_config.json"))
+    context = read_object(folder / "config.json").get("max_position_embeddings")
+    return ModelFolder(folder, context, read_object(folder / "generation_config.json"))
 
 
 def room_for_answer(length: int, context: int) -> int:
@@ -63,35 +58,10 @@ def room_for_answer(length: int, context: int) -> int:
     return context - length
 
 
-def _weights(folder: Path) -> list[Path]:
-    """The files that the index names, or those that are there."""
-    indexed = indexed_files(folder)
-    return sorted(folder.glob("*.safetensors")) if indexed is None else [folder / name for name in indexed]
-
-
-def _check_weights(paths: list[Path]) -> None:
-    for path in paths:
-        try:
-            with safe_open(path, framework="numpy"):  # compares the header with the size of the file
-                pass
-        except SafetensorError as error:
-            raise InputError(f"{path}: not a whole safetensors file ({error}); copy or export it again") from None
-
-
 def _check_chatml(folder: Path) -> None:
-    known = {token["content"] for token in _json(folder / "tokenizer.json").get("added_tokens", [])}
-    lacking = [f"the token {token}" for token in SPECIAL_TOKENS if token not in known]
-    if not _json(folder / "tokenizer_config.json").get("chat_template") and not (folder / _TEMPLATE).is_file():
+    tokenizer = load_tokenizer(folder)
+    lacking = [f"the token {token}" for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
+    if not read_object(folder / "tokenizer_config.json").get("chat_template") and not (folder / _TEMPLATE).is_file():
         lacking.append("a chat template")
     if lacking:
         raise InputError(f"{folder}: the tokenizer lacks {', '.join(lacking)}; chat needs a fine-tuned model")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    return record

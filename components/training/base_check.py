@@ -6,29 +6,19 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from safetensors import SafetensorError, safe_open
 
 from components.platform.errors import InputError
-from components.platform.weights import INDEX_NAME, SINGLE_NAME, WeightFiles, indexed_files
+from components.platform.weights import WeightFiles
 from components.training.convert import stored_name
 from components.training.models.common.config import ModelConfig
 
 
-def check_weights(folder: Path, config: ModelConfig) -> None:
-    """Look for every file and tensor of a model, as `config`, read from the same folder, describes it.
+def check_tensors(folder: Path, config: ModelConfig) -> None:
+    """Look for every tensor of a model, as `config`, read from the same folder, describes it.
 
     Raises:
-        InputError: a file is missing or cut short, or a tensor is missing or has another shape.
+        InputError: one is missing or has another shape.
     """
-    single = [SINGLE_NAME] if (folder / SINGLE_NAME).is_file() else []
-    for name in indexed_files(folder) or single:
-        try:
-            with safe_open(folder / name, framework="pt"):
-                pass
-        except FileNotFoundError:
-            raise InputError(f"{folder / name}: missing, but {INDEX_NAME} lists it; fetch the model again") from None
-        except SafetensorError as error:
-            raise InputError(f"{folder / name}: damaged or cut short ({error}); fetch the model again") from None
     with WeightFiles(folder) as files:
         for name, expected in _shapes(config).items():
             found = files.shape(stored_name(files, name, config))

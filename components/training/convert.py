@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from components.platform.errors import InputError
+from components.platform.model_folder import CONFIG_NAME, read_object
 from components.platform.storage import write_atomically
-from components.platform.weights import INDEX_NAME, SINGLE_NAME, WeightFiles
-from components.training.models.common.config import ModelConfig, read_record
+from components.platform.weights import INDEX_NAME, SINGLE_NAME, WeightFiles, opened
+from components.training.models.common.config import ModelConfig
 from components.training.process import Process
 from components.training.tokenizer import read_tokenizer
 
@@ -180,7 +180,7 @@ def _name_files(folder: Path) -> None:
     for number, path in enumerate(files, start=1):
         name = SINGLE_NAME if len(files) == 1 else f"model-{number:05}-of-{len(files):05}.safetensors"
         total += path.stat().st_size
-        with safe_open(path, framework="pt") as file:
+        with opened(path) as file:
             weight_map |= dict.fromkeys(file.keys(), name)
         os.replace(path, folder / name)
     if len(files) > 1:
@@ -193,10 +193,10 @@ def _write_configs(base: Path, folder: Path, vocab_size: int, dtype: str) -> Non
     tokens = read_tokenizer(folder)
     special = {"bos_token_id": tokens.bos, "eos_token_id": tokens.eos, "pad_token_id": tokens.pad}
     special = {key: value for key, value in special.items() if value is not None}
-    record = read_record(base) | special | {"vocab_size": vocab_size}
+    record = read_object(base / CONFIG_NAME) | special | {"vocab_size": vocab_size}
     record.pop("dtype", None)
     record["torch_dtype"] = dtype
-    write_atomically(folder / "config.json", json.dumps(record, indent=1, sort_keys=True))
+    write_atomically(folder / CONFIG_NAME, json.dumps(record, indent=1, sort_keys=True))
     ends = [token for token in (tokens.eos, tokens.turn_end) if token is not None]
     generation = special | ({"eos_token_id": ends} if ends else {})
     write_atomically(folder / "generation_config.json", json.dumps(generation, indent=1, sort_keys=True))

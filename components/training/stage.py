@@ -21,8 +21,9 @@ from components.platform.manifest import Manifest
 from components.platform.predecessor import as_inputs, corpora_before
 from components.platform.stage import produce
 from components.platform.storage import write_atomically
+from components.platform.weights import SAFETENSORS_ONLY, check_whole
 from components.training.base import write_new_model
-from components.training.base_check import check_weights
+from components.training.base_check import check_tensors
 from components.training.batch_sizes import BatchSizes
 from components.training.data.conversations import read_conversations, source_files
 from components.training.data.pretraining import PretrainingData, ValidationData
@@ -148,7 +149,11 @@ def _base_files(settings: PretrainSettings, platform: PlatformSettings) -> Seque
     path = settings.base.path
     if path is None:
         return ()
-    return [file for suffix in ("json", "safetensors") for file in resolve(platform, f"{path}/*.{suffix}")]
+    configs = resolve(platform, f"{path}/*.json")
+    try:
+        return [*configs, *resolve(platform, f"{path}/*.safetensors")]
+    except InputError as error:
+        raise InputError(f"{error}; {SAFETENSORS_ONLY}") from None
 
 
 def _base_model(
@@ -167,8 +172,9 @@ def _base_model(
 def _existing_model(base: Path, tokenizer: Path) -> ModelConfig:
     """Configuration of a model that is there, whole, and knows the tokenizer; with room for the tokenizer's ids."""
     check_same_tokens(base, tokenizer)
+    check_whole(base)
     config = read_config(base)
-    check_weights(base, config)
+    check_tensors(base, config)
     return config.with_vocab_size(max(config.vocab_size, read_tokenizer(tokenizer).vocab_size))
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from components.platform.chat import END
 from components.platform.errors import InputError
-
-TOKENIZER_FILE = "tokenizer.json"
+from components.platform.model_folder import TOKENIZER_NAME, load_tokenizer, read_object
 
 
 @dataclass(frozen=True)
@@ -33,11 +29,11 @@ def read_tokenizer(folder: Path) -> TokenizerFacts:
     """Read a Hugging Face fast tokenizer folder.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or it can't be read.
     """
-    tokenizer = _load(folder)
+    tokenizer = load_tokenizer(folder)
     config_path = folder / "tokenizer_config.json"
-    config = json.loads(config_path.read_text(encoding="utf-8")) if config_path.is_file() else {}
+    config = read_object(config_path) if config_path.is_file() else {}
 
     def token_id(key: str) -> int | None:
         token: Any = config.get(key)
@@ -52,13 +48,6 @@ def read_tokenizer(folder: Path) -> TokenizerFacts:
     )
 
 
-def _load(folder: Path) -> Tokenizer:
-    path = folder / TOKENIZER_FILE
-    if not path.is_file():
-        raise InputError(f"{path}: missing; expected a folder with a Hugging Face fast tokenizer")
-    return Tokenizer.from_file(str(path))
-
-
 def check_same_tokens(model: Path, tokenizer: Path) -> None:
     """Make sure that data tokenized with `tokenizer` means to the model in `model` what it should.
 
@@ -67,11 +56,11 @@ def check_same_tokens(model: Path, tokenizer: Path) -> None:
     Raises:
         InputError: a token has another id, or the model has no tokenizer to compare.
     """
-    known, given = (_load(folder).get_vocab(with_added_tokens=True) for folder in (model, tokenizer))
+    known, given = (load_tokenizer(folder).get_vocab(with_added_tokens=True) for folder in (model, tokenizer))
     for token, token_id in known.items():
         if given.get(token) != token_id:
             found = given.get(token, "missing")
             raise InputError(
-                f"{tokenizer / TOKENIZER_FILE}: token {token!r} is {found}, but {token_id} for the model in {model}; "
+                f"{tokenizer / TOKENIZER_NAME}: token {token!r} is {found}, but {token_id} for the model in {model}; "
                 "build the corpus with the tokenizer of the model that is trained"
             )

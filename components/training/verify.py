@@ -151,7 +151,9 @@ def _reference(job: VerificationJob) -> dict[str, Tensor]:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with stderr_only_on_failure():
-        model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32).to(device)
+        model = AutoModelForCausalLM.from_pretrained(
+            job.model, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        ).to(device)
     tokens = random_tokens(job.settings, model.config.vocab_size).to(device)
     logits = model(tokens[:, :-1]).logits
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())

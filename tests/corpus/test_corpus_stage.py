@@ -10,12 +10,13 @@ import polars as pl
 import pytest
 import yaml
 
-from components.corpus import build, merge, prepare, stage, tokenizer
+from components.corpus import build, merge, prepare, stage
 from components.corpus.settings import CorpusSettings
 from components.platform import storage
 from components.platform.errors import InputError, SettingsError
 from components.platform.indexed import IndexedDataset
 from components.platform.manifest import Manifest
+from components.platform.model_folder import load_tokenizer
 from components.platform.settings import load_section
 
 WORDS = [
@@ -105,7 +106,7 @@ def test_what_comes_out(sources, platform):
     folder = built(settings(sources), platform)
     stats = json.loads((folder / "stats.json").read_text())
     ledger = json.loads((folder / "ledger.json").read_text())
-    loaded = tokenizer.load(folder / "tokenizer")
+    loaded = load_tokenizer(folder / "tokenizer")
     documents = 0
     for group, splits in stats["groups"].items():
         for split, figures in splits.items():

@@ -19,7 +19,7 @@ from components.platform.context import PlatformSettings, TrackingSettings
 from components.platform.errors import InputError, SettingsError
 from components.platform.launcher import LaunchError, LaunchInterrupted
 from components.platform.manifest import Manifest
-from components.training.base_check import check_weights
+from components.training.base_check import check_tensors
 from components.training.models import read_config
 from components.training.settings import PretrainSettings, SftSettings
 from components.training.stage import run_pretrain, run_sft
@@ -211,8 +211,8 @@ def widen_the_config(base: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lose_a_shard, r"model-2.safetensors: missing, but model.safetensors.index.json lists it; fetch the model"),
-        (cut_short, r"model.safetensors: damaged or cut short .*; fetch the model again"),
+        (lose_a_shard, r"model-2.safetensors: missing; fetch the model again"),
+        (cut_short, r"model.safetensors: damaged or cut short, .*; fetch it again"),
         (forget_a_tensor, "the weights have no tensor model.norm.weight"),
         (widen_the_config, r"mlp.\w+_proj.weight is \[.*80.*\], but config.json implies \[.*96.*\]"),
     ],
@@ -235,9 +235,9 @@ def test_a_damaged_base(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_base_as_transformers_writes_it(tmp_path: Path, family: str) -> None:
     write_tiny_model(family, tmp_path)
-    check_weights(tmp_path, read_config(tmp_path))
+    check_tensors(tmp_path, read_config(tmp_path))
     with pytest.raises(InputError, match="config.json implies"):
-        check_weights(tmp_path, read_config(tmp_path).with_vocab_size(41))
+        check_tensors(tmp_path, read_config(tmp_path).with_vocab_size(41))
 
 
 def test_a_warmup_longer_than_the_fine_tuning(tmp_path: Path, platform: PlatformSettings, corpus: Manifest) -> None:

@@ -14,6 +14,7 @@ from components.evaluation.engine.interface import NextToken
 from components.evaluation.engine.text import ModelText
 from components.platform.errors import InputError
 from components.platform.quiet import stderr_only_on_failure
+from components.platform.weights import check_whole
 
 
 class HuggingFaceEngine(ModelText):
@@ -22,8 +23,9 @@ class HuggingFaceEngine(ModelText):
     def __init__(self, folder: Path, dtype: str = "auto") -> None:
         """
         Raises:
-            InputError: there is no model in the folder. Using it raises the same where weights are missing.
+            InputError: there is no whole model in the folder. Using it raises the same where weights are missing.
         """
+        check_whole(folder)
         super().__init__(folder)
         self._dtype = dtype
         self._prefix: tuple[tuple[int, ...], DynamicCache] | None = None
@@ -33,7 +35,12 @@ class HuggingFaceEngine(ModelText):
         placement = {"device_map": "auto"} if torch.cuda.is_available() else {}
         with stderr_only_on_failure():
             model, loading = AutoModelForCausalLM.from_pretrained(
-                self._folder, dtype=self._dtype, output_loading_info=True, **placement
+                self._folder,
+                dtype=self._dtype,
+                output_loading_info=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                **placement,
             )
         if loading["missing_keys"]:  # transformers would go on with random ones
             raise InputError(f"{self._folder}: weights are missing: {', '.join(sorted(loading['missing_keys']))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from components.platform import chat
 from components.platform.errors import InputError
+from components.platform.model_folder import read_object
 
 # The role names that every published chat template knows; ours reads them as question and answer.
 COMMON_ROLES = {"question": "user", "answer": "assistant"}
@@ -26,8 +26,8 @@ class ModelText:
         if not (folder / "config.json").is_file():
             raise InputError(f"{folder}: no config.json; expected a Hugging Face model folder")
         self._folder = folder
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        config = AutoConfig.from_pretrained(folder)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         self.max_length: int | None = getattr(config, "max_position_embeddings", None)
         self.start = self._start()
         self.stop_tokens = self._stop_tokens()
@@ -64,6 +64,6 @@ class ModelText:
     def _stop_tokens(self) -> frozenset[int]:
         """The tokenizer's end of text, ChatML's end of a turn, and those that the model's own configuration names."""
         path = self._folder / "generation_config.json"
-        named = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+        named = read_object(path).get("eos_token_id") if path.is_file() else None
         found = [self._tokenizer.eos_token_id, self._id(chat.END), *(named if isinstance(named, list) else [named])]
         return frozenset(token for token in found if token is not None)

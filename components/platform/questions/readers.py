@@ -22,6 +22,9 @@ from components.platform.questions.benchmark import Benchmark, SplitFiles
 from components.platform.questions.question import Question
 from components.platform.source import hub
 
+MAX_FILE_BYTES = 1 << 30  # of a file of questions, in memory; the largest, MedMCQA's, has 135 MB
+PARQUET_ROWS = 64  # decoded before they are counted
+
 
 def read_questions(benchmark: Benchmark, split: str, platform: PlatformSettings) -> list[Question]:
     """All questions of a split, in file order.
@@ -160,20 +163,54 @@ def _is_parquet(file: SourceFile) -> bool:
     return file.name.endswith(".parquet")
 
 
-def _parquet_rows(file: SourceFile) -> list[dict[str, Any]]:
+def _parquet_rows(file: SourceFile) -> Iterator[dict[str, Any]]:
+    """Rows, batch by batch; without lists, of which questions have none and which may be of any length."""
     import pyarrow
     import pyarrow.parquet
 
+    expanded = 0
     try:
-        return pyarrow.parquet.read_table(file.local()).to_pylist()
-    except pyarrow.ArrowInvalid as error:
+        with pyarrow.parquet.ParquetFile(file.local()) as content:
+            leaves = [content.schema.column(index) for index in range(len(content.schema))]
+            groups = [content.metadata.row_group(index) for index in range(content.num_row_groups)]
+            _refuse_beyond(file, sum(group.total_byte_size for group in groups))
+        lists = {leaf.path.split(".")[0] for leaf in leaves if leaf.max_repetition_level}
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+        # Texts stay entries of their dictionary until they are counted: a million rows may share a long one
+        with pyarrow.parquet.ParquetFile(file.local(), read_dictionary=texts) as content:
+            columns = [name for name in content.schema_arrow.names if name not in lists]
+            for batch in content.iter_batches(PARQUET_ROWS, columns=columns):
+                expanded += sum(map(_expanded_bytes, batch.columns))
+                _refuse_beyond(file, expanded)
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{file.uri}: not valid Parquet: {error}") from None
+
+
+def _expanded_bytes(column: Any) -> int:
+    """Memory of a column of Arrow, each text counted as often as it stands there."""
+    import pyarrow
+    import pyarrow.compute
+
+    if isinstance(column, pyarrow.StructArray):
+        return sum(map(_expanded_bytes, column.flatten()))
+    if isinstance(column, pyarrow.DictionaryArray):
+        lengths = pyarrow.compute.binary_length(column.dictionary)
+        return pyarrow.compute.sum(lengths.take(column.indices)).as_py() or 0
+    return column.nbytes
+
+
+def _refuse_beyond(file: SourceFile, size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise InputError(f"{file.uri}: more than {MAX_FILE_BYTES:,} bytes of questions; this is no benchmark")
 
 
 def _content(file: SourceFile) -> str:
     try:
         with file.open() as stream:
-            return stream.read().decode("utf-8")
+            content = stream.read(MAX_FILE_BYTES + 1)
+        _refuse_beyond(file, len(content))
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{file.uri}: not valid UTF-8 at byte {error.start}") from None
 
@@ -198,7 +235,7 @@ def _json_object(file: SourceFile) -> Mapping[str, Any]:
 def _json(place: str, text: str) -> Mapping[str, Any]:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number may be too long, and objects lie too deep in others
         raise InputError(f"{place}: not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise InputError(f"{place}: expected a JSON object, found {type(value).__name__}")

@@ -28,6 +28,10 @@ from components.platform.source.stream import Pieces, binary_stream
 BATCH_ROWS = 256  # rows that are fetched and converted at once
 HUB_TIMEOUT_SECONDS = 60.0
 
+# What text comes in. Of the other formats that the library reads, some hold pickles, run an engine of their own or
+# name files to read besides.
+FORMATS = ("arrow", "csv", "json", "parquet", "text")
+
 _GRAMMAR = "hf://datasets/OWNER/NAME[@REVISION][/CONFIG]/SPLIT"
 _PART = re.compile(r"(?P<dataset>.+)#(?P<number>\d+)-of-(?P<count>\d+)")
 _SPLIT = re.compile(r"\w+(\.\w+)*")
@@ -67,6 +71,9 @@ def find(address: str) -> list[Part]:
     with _explained(address):
         commit = _commit(dataset)
         builder = _datasets().load_dataset_builder(**_source(dataset.id, commit), name=dataset.config)
+        format_ = type(builder).__module__.split(".")[-1]
+        if format_ not in FORMATS:
+            raise InputError(f"{address}: files of format {format_}; expected one of {', '.join(FORMATS)}")
         config = builder.config.name
         rows = _rows(Dataset(dataset.id, commit, config, dataset.split))
         size = sum(map(_size, (builder.config.data_files or {}).get(dataset.split, [])))

@@ -23,6 +23,7 @@ from components.serving.server.backend import Backend
 from components.serving.server.request import MODEL_NAME, RequestReader
 
 PAGE = Path(__file__).parent / "page"
+MAX_REQUEST_BYTES = 16 << 20  # far more text than any model has context for
 LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "[::1]", "::1"]
 
 # The page needs nothing but itself, and could not run a script that a model wrote.
@@ -55,7 +56,7 @@ def build(backend: Backend, client: httpx.AsyncClient, api_key: str | None) -> S
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return _error(415, "expected Content-Type: application/json")  # what other sites' forms can't send
         try:
-            body = backend.engine.adapt(reader.read(await request.body()), backend.model)
+            body = backend.engine.adapt(reader.read(await _body_of(request)), backend.model)
         except InputError as error:
             return _error(400, str(error))
         try:
@@ -91,6 +92,15 @@ def build(backend: Backend, client: httpx.AsyncClient, api_key: str | None) -> S
         ],
         middleware=[] if api_key else [Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_HOSTS)],
     )
+
+
+async def _body_of(request: Request) -> bytes:
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > MAX_REQUEST_BYTES:
+            raise InputError(f"a request has at most {MAX_REQUEST_BYTES:,} bytes")
+    return bytes(content)
 
 
 async def _parts(answer: httpx.Response) -> AsyncIterator[bytes]:

@@ -6,10 +6,10 @@ import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from tokenizers import Tokenizer
 
 from components.platform.chat import render
 from components.platform.errors import InputError
+from components.platform.model_folder import load_tokenizer
 from components.serving.folder import ModelFolder, room_for_answer
 
 MODEL_NAME = "meditron"
@@ -62,7 +62,7 @@ class RequestReader:
 
     def __init__(self, model: ModelFolder) -> None:
         self._model = model
-        self._tokenizer = Tokenizer.from_file(str(model.path / "tokenizer.json"))
+        self._tokenizer = load_tokenizer(model.path)
 
     def read(self, body: bytes) -> ChatRequest:
         """A request with `max_tokens` set to what it asks for, or to what is left of the context if that is less.

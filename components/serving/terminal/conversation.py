@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -44,9 +45,18 @@ def ask(
     """Stream the answer to the last message to the terminal, and return it."""
     from transformers import TextStreamer
 
+    class PlainTextStreamer(TextStreamer):
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            super().on_finalized_text(printable(text), stream_end)
+
     render(messages)  # refuses messages that contain ChatML's own tokens
-    streamer = TextStreamer(model.tokenizer, skip_prompt=True, skip_special_tokens=True)
+    streamer = PlainTextStreamer(model.tokenizer, skip_prompt=True, skip_special_tokens=True)
     return model.answer(messages, sampling, streamer, stopped)
+
+
+def printable(text: str) -> str:
+    """Text without control characters: a terminal takes them for commands, such as to fill the clipboard."""
+    return "".join(letter for letter in text if letter in "\n\t" or unicodedata.category(letter) not in ("Cc", "Cf"))
 
 
 @contextmanager

@@ -48,10 +48,12 @@ class ChatModel:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
         with stderr_only_on_failure():
-            model = AutoModelForCausalLM.from_pretrained(path, dtype="auto").to(device)
+            model = AutoModelForCausalLM.from_pretrained(
+                path, dtype="auto", use_safetensors=True, trust_remote_code=False
+            ).to(device)
         return cls(model.eval(), tokenizer)
 
     def answer(

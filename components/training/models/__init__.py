@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from components.platform.errors import InputError
-from components.training.models.common.config import ModelConfig, read_record
+from components.platform.model_folder import CONFIG_NAME, read_object
+from components.training.models.common.config import ModelConfig
 from components.training.models.falcon.config import FalconConfig
 from components.training.models.llama.config import LlamaConfig
 from components.training.models.mistral.config import MistralConfig
@@ -24,7 +25,7 @@ def read_config(folder: Path) -> ModelConfig:
     Raises:
         InputError: no `config.json`, an unknown family, or a feature that is not supported.
     """
-    return config_from_hf(read_record(folder), str(folder / "config.json"))
+    return config_from_hf(read_object(folder / CONFIG_NAME), str(folder / CONFIG_NAME))
 
 
 def config_from_hf(record: Mapping[str, Any], origin: str) -> ModelConfig:

@@ -5,10 +5,8 @@ Nothing here imports torch: recipes are checked before anything heavy is loaded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from components.platform.errors import InputError
@@ -116,21 +114,6 @@ class ModelConfig(Protocol):
 
     def plan_layers(self, group: dist.ProcessGroup) -> list[PlannedLayer]:
         """The model as the list of layers that pipeline stages are cut from."""
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """The raw `config.json` of a Hugging Face model folder.
-
-    Raises:
-        InputError: there is none, or it is not JSON.
-    """
-    path = folder / "config.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; expected a Hugging Face model folder") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
 
 
 def require(record: Mapping[str, Any], key: str, origin: str) -> Any:
