@@ -22,7 +22,8 @@ from components.registry.settings import RegistrySettings
 def model_card(settings: RegistrySettings, summary: Mapping[str, Any], artifacts: Mapping[str, Manifest]) -> str:
     """Markdown in the layout Hugging Face expects of a README.md: data, training, results, limits, energy, lineage."""
     template = (resources.files(__package__) / "card.md.jinja").read_text(encoding="utf-8")
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(autoescape=False, **options)  # noqa: S701 - it writes Markdown
     environment.filters |= {"thousands": "{:,}".format, "fixed": lambda value, digits=3: f"{value:.{digits}f}"}
     corpus, trained = artifacts["corpus"], {"pretrain": artifacts["pretrained"], "sft": artifacts["tuned"]}
     return environment.from_string(template).render(
