@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import exp
@@ -98,22 +99,32 @@ def judge(round_: Round, item: Item, reply: Reply) -> Verdict:
 
 
 def append(folder: Path, verdicts: Iterable[Verdict]) -> None:
-    """Keep verdicts of a run that goes on."""
-    lines = "".join(json.dumps(asdict(verdict)) + "\n" for verdict in verdicts)
+    """Keep verdicts of a run that goes on; each line begins with a checksum."""
+    lines = (json.dumps(asdict(verdict)) for verdict in verdicts)
     with (folder / PARTIAL).open("a", encoding="utf-8") as file:
-        file.write(lines)
+        file.write("".join(f"{_checksum(line)} {line}\n" for line in lines))
 
 
 def read_partial(folder: Path) -> dict[Key, Verdict]:
-    """The verdicts that an earlier, interrupted run left; its last line may be torn and is then left out."""
+    """The verdicts that an earlier, interrupted run left.
+
+    Its last line may be torn and is then left out; so are damaged ones, which is told.
+    """
     path = folder / PARTIAL
     if not path.exists():
         return {}
-    *lines, torn = path.read_text(encoding="utf-8").split("\n")
-    if torn:
-        storage.write_atomically(path, "".join(f"{line}\n" for line in lines))
-    verdicts = (Verdict(**json.loads(line)) for line in lines)
+    *lines, torn = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    whole = [line for line in lines if line.startswith(f"{_checksum(line.partition(' ')[2])} ")]
+    if damaged := len(lines) - len(whole):
+        print(f"{path}: {damaged} of {len(lines)} lines damaged; what was there is asked again", flush=True)
+    if torn or damaged:
+        storage.write_atomically(path, "".join(f"{line}\n" for line in whole))
+    verdicts = (Verdict(**json.loads(line.partition(" ")[2])) for line in whole)
     return {verdict.key: verdict for verdict in verdicts}
+
+
+def _checksum(line: str) -> str:
+    return f"{zlib.crc32(line.encode()):08x}"
 
 
 def write_items(folder: Path, verdicts: Iterable[Verdict]) -> None:

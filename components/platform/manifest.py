@@ -118,25 +118,33 @@ class Manifest:
         return cls(kind, str(folder), tuple(entries), **facts)
 
     def save(self, path: Path | str) -> None:
-        storage.write_atomically(Path(path), json.dumps(asdict(self), indent=1, sort_keys=True))
+        record = asdict(self)
+        record["checksum"] = _checksum(record)
+        storage.write_atomically(Path(path), json.dumps(record, indent=1, sort_keys=True))
 
     @classmethod
     def load(cls, location: Path | str) -> Manifest:
         """Read a manifest from a file, a folder or an S3 prefix.
 
         Raises:
-            InputError: there is none, or it is not a manifest; or a path in it leads out of its folder.
+            InputError: there is none, it is not a manifest, or it was changed; or a path in it leads out of its folder.
         """
         location = str(location)
         if not location.endswith(".json") and (storage.is_s3(location) or Path(location).is_dir()):
             location = storage.join(location, MANIFEST_NAME)
         try:
             record = json.loads(storage.read_text(location))
+            checksum = record.pop("checksum", None)
+            if checksum not in (None, _checksum(record)):  # None: written by hand
+                raise ValueError("its checksum is that of another content")
             return cls.of_record(record)
         except FileNotFoundError:
             raise InputError(f"{location}: no such manifest; the stage that makes it has not finished") from None
         except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
-            raise InputError(f"{location}: not a manifest: {error!r}") from None
+            raise InputError(
+                f"{location}: not a manifest, or a damaged one: {error!r}; restore it, or remove its folder and run "
+                "again: the result is made anew"
+            ) from None
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Manifest:
@@ -161,36 +169,21 @@ class Manifest:
         Raises:
             InputError: a file is missing or its size or SHA-256 differs from the manifest.
         """
-        wanted = [entry for entry in self.files if entry.path.startswith(below)]
-        if not storage.is_s3(self.uri):
-            self._verify(Path(self.uri), wanted)
-            return Path(self.uri)
-        folder = scratch() / self.kind / self.digest[:16]
-        storage.download(self.uri, [entry.path for entry in wanted if not (folder / entry.path).exists()], folder)
-        try:
-            self._verify(folder, wanted)
-        except InputError:
-            shutil.rmtree(folder)  # the next run fetches it anew
-            raise
-        return folder
+        return self._checked([entry for entry in self.files if entry.path.startswith(below)])
 
     def has(self, path: str) -> bool:
         return any(entry.path == path for entry in self.files)
 
     def fetch(self, path: str) -> Path:
-        """One file of the artifact on this machine, without fetching the others.
+        """One file of the artifact on this machine, verified, without fetching the others.
 
         Raises:
-            InputError: the manifest lists no such file, or it can't be had.
+            InputError: the manifest lists no such file, or as `local`.
         """
-        if not self.has(path):
+        entries = [entry for entry in self.files if entry.path == path]
+        if not entries:
             raise InputError(f"{self.uri}: the manifest of this {self.kind} lists no {path}")
-        if not storage.is_s3(self.uri):
-            return Path(self.uri) / path
-        folder = scratch() / self.kind / self.digest[:16]
-        if not (folder / path).exists():
-            storage.download(self.uri, [path], folder)
-        return folder / path
+        return self._checked(entries) / path
 
     def read_json(self, path: str) -> Any:
         return json.loads(self.fetch(path).read_text(encoding="utf-8"))
@@ -198,17 +191,38 @@ class Manifest:
     def read_jsonl(self, path: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.fetch(path).read_text(encoding="utf-8").splitlines()]
 
-    def _verify(self, folder: Path, files: Sequence[FileEntry]) -> None:
-        for entry in files:
+    def _checked(self, entries: Sequence[FileEntry]) -> Path:
+        """The folder on this machine in which these files are, as they should be."""
+        if not storage.is_s3(self.uri):
+            self._verify(Path(self.uri), entries, f"restore it, or remove {self.uri} and run again: it is made anew")
+            return Path(self.uri)
+        folder = scratch() / self.kind / self.digest[:16]
+        storage.download(self.uri, [entry.path for entry in entries if not (folder / entry.path).exists()], folder)
+        try:
+            self._verify(folder, entries, "run again: it is fetched anew")
+        except InputError:
+            shutil.rmtree(folder)
+            raise
+        return folder
+
+    def _verify(self, folder: Path, entries: Sequence[FileEntry], remedy: str) -> None:
+        for entry in entries:
             path = folder / entry.path
             if not path.is_file():
-                raise InputError(f"{path}: missing, though the manifest of this {self.kind} lists it")
+                raise InputError(f"{path}: missing, though the manifest of this {self.kind} lists it; {remedy}")
             if path.stat().st_size != entry.bytes:
-                raise InputError(f"{path}: {path.stat().st_size} bytes, the manifest says {entry.bytes}")
-        digests = storage.sha256_of_all([folder / entry.path for entry in files])
-        for entry, digest in zip(files, digests, strict=True):
+                raise InputError(f"{path}: {path.stat().st_size} bytes, the manifest says {entry.bytes}; {remedy}")
+        digests = storage.sha256_of_all([folder / entry.path for entry in entries])
+        for entry, digest in zip(entries, digests, strict=True):
             if digest != entry.sha256:
-                raise InputError(f"{folder / entry.path}: SHA-256 differs from the manifest: the file was changed")
+                raise InputError(
+                    f"{folder / entry.path}: SHA-256 differs from the manifest: the file was changed; {remedy}"
+                )
+
+
+def _checksum(record: dict[str, Any]) -> str:
+    """Hex SHA-256 of a manifest's content."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def save_list(manifests: Sequence[Manifest], path: Path | str) -> None:

@@ -15,16 +15,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.platform.errors import InputError
 from components.platform.progress import Progress
 from components.platform.storage import write_atomically
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All rows; a last line cut short by a crash is left out."""
+    """All rows; a last line cut short by a crash is left out.
+
+    Raises:
+        InputError: a line is damaged.
+    """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            raise InputError(f"{path}:{number}: not a row of metrics; remove the line and run again") from None
+    return rows
 
 
 class TrainingLog:
