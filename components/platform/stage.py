@@ -13,8 +13,9 @@ import importlib.metadata
 import inspect
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ from components.platform.data import SourceFile
 from components.platform.errors import UserError
 from components.platform.manifest import MANIFEST_NAME, Manifest, scratch
 from components.platform.settings import Settings
+from components.platform.storage.lease import lease
 
+LEASE_NAME = ".lease"
+DISK_FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 CODE_SUFFIXES = {".py", ".yaml", ".jinja"}
 
 
@@ -51,7 +55,7 @@ def produce(
         part: one of many parts of a step, of which it is no news that it was found.
 
     Raises:
-        UserError: another process is writing the same result.
+        UserError: another process is writing the same result, on this machine or another; or the disk is full.
     """
     code = code_version(settings)
     identity = {
@@ -71,7 +75,11 @@ def produce(
 
     folder = scratch() / "work" / kind / key if remote else Path(uri)
     folder.mkdir(parents=True, exist_ok=True)
-    with _sole_writer(folder):
+    held = lease(storage.join(uri, LEASE_NAME)) if remote else nullcontext()
+    with _sole_writer(folder), held as check_lease, _full_disk_told(folder):
+        if storage.exists(storage.join(uri, MANIFEST_NAME)):  # another has made it while we waited
+            return Manifest.load(uri)
+        _remove_temporaries(folder)
         metadata = work(folder)
         made_by = identity | {
             "key": key,
@@ -82,7 +90,9 @@ def produce(
         }
         manifest = replace(Manifest.of_folder(kind, folder, made_by=made_by, metadata=metadata), uri=uri)
         manifest.save(folder / MANIFEST_NAME)
-        if remote:  # the manifest goes last: a reader never finds it before what it lists
+        if remote:
+            check_lease()
+            # The manifest goes last: a reader never finds it before what it lists
             storage.upload(folder, {entry.path: entry.sha256 for entry in manifest.files}, uri)
             storage.upload(folder, {MANIFEST_NAME: storage.sha256(folder / MANIFEST_NAME)}, uri)
     return manifest
@@ -103,6 +113,27 @@ def code_version(settings: Settings) -> str:
                 digest.update(path.relative_to(root.parent).as_posix().encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _remove_temporaries(folder: Path) -> None:
+    """What `storage.replacing` leaves when its process is killed; no other writes here now."""
+    for path in folder.rglob(storage.TEMPORARIES):
+        path.unlink()
+
+
+@contextmanager
+def _full_disk_told(folder: Path) -> Iterator[None]:
+    """Libraries tell of a full disk each in their own way, and not where, but all in the system's words."""
+    try:
+        yield
+    except Exception as error:
+        if not any(words in str(error) for words in DISK_FULL):
+            raise
+        disk = shutil.disk_usage(folder)
+        raise UserError(
+            f"{folder}: the disk is full ({disk.free / 1e6:,.0f} MB of {disk.total / 1e6:,.0f} free): {error}\n"
+            "Make room there and run again: what is finished is kept, and this result is gone on with"
+        ) from error
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from components.training.batch_sizes import BatchSizes
 from components.training.data.conversations import read_conversations, source_files
 from components.training.data.pretraining import PretrainingData, ValidationData
 from components.training.data.sft import build_conversations
+from components.training.disk import check_room
 from components.training.fine_tuning import conversation_data, fine_tuning_iterations
 from components.training.job import (
     CHECKPOINTS_FOLDER,
@@ -220,6 +221,7 @@ def _train(job: TrainingJob, config: ModelConfig, platform: PlatformSettings) ->
         problems[-1] += f"{job.train_iters}; lower lr_warmup_iters"
     if problems:
         raise SettingsError(f"{job.name}: " + "; ".join(problems))
+    check_room(job, config)
 
     # The launcher's, for when a run pauses must not change which result it is.
     job = job.model_copy(update={"exit_duration_minutes": platform.launcher.exit_duration_minutes})

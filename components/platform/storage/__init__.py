@@ -8,12 +8,20 @@ from pathlib import Path
 from components.platform.errors import InputError
 from components.platform.source import globs
 from components.platform.storage import s3
-from components.platform.storage.files import refuse_links_out_of, replacing, sha256, sha256_of_all, write_atomically
+from components.platform.storage.files import (
+    TEMPORARIES,
+    refuse_links_out_of,
+    replacing,
+    sha256,
+    sha256_of_all,
+    write_atomically,
+)
 from components.platform.storage.location import Found, bucket_and_key, is_s3, join
 from components.platform.storage.s3 import delete, listed, open_object
 from components.platform.storage.transfer import download, fingerprint, upload
 
 __all__ = [
+    "TEMPORARIES",
     "Found",
     "delete",
     "download",

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from components.platform.errors import InputError
 
 HASH_THREADS = 4
+TEMPORARIES = ".*.tmp"  # glob of the files that are being written
 
 
 def sha256(path: Path) -> str:
