@@ -1,6 +1,7 @@
 # make demo   the whole recipe on this machine
 # make test   all tests
 # make lint   style and architecture checks
+# make audit  known vulnerabilities of the versions in constraints.txt; needs the network
 # make bench-corpus   how fast the corpus stage is next to datatrove and Hugging Face datasets (minutes)
 # make bench-train    how fast the training engine is next to a plain Hugging Face loop (minutes)
 # make bench-evaluation   how fast scoring is next to lm-evaluation-harness (minutes)
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 # Real source files where there are any; the project's own sample otherwise.
 export MEDITRON_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint bench-corpus bench-train bench-evaluation bench-faults test-tools images test-images clean
+.PHONY: demo test lint audit bench-corpus bench-train bench-evaluation bench-faults test-tools images test-images clean
 
 demo: $(VENV)/.ready
 	$(BIN)/meditron run --recipe laptop
@@ -29,6 +30,12 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+# In an environment of its own: what audits is none of what is audited.
+audit:
+	[ -x $(VENV)-audit/bin/pip-audit ] || { $(PYTHON) -m venv $(VENV)-audit && \
+	  $(VENV)-audit/bin/pip install --quiet pip-audit==2.10.1; }
+	$(VENV)-audit/bin/python .ci/audit.py
 
 bench-corpus: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.corpus
@@ -62,7 +69,7 @@ bench-faults: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.faults
 
 clean:
-	rm -rf runs $(VENV)
+	rm -rf runs $(VENV) $(VENV)-audit
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \

@@ -19,6 +19,21 @@ from tests.conftest import SECRET
 from tests.pipelines.conftest import cluster_recipe
 from tests.pipelines.kfp_fake import Moment
 
+# Where this project and the libraries below it look for credentials
+CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "HF_TOKEN",
+    "KFP_COOKIE",
+    "KFP_TOKEN",
+    "MEDITRON_API_KEY",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "VLLM_API_KEY",
+)
+
 # One stage as a step of the DAG runs it, with MLflow around it; and the record of the submission
 STAGE = """
 import json, sys

@@ -18,6 +18,8 @@ from components.platform.manifest import Manifest
 from pipelines.lineage import Lineage
 from pipelines.recipe import RECIPES
 from pipelines.versions import code_version
+from tests.conftest import SECRET
+from tests.pipelines.test_credentials import CREDENTIALS, assert_clean
 
 SAMPLE = RECIPES.parent / "sample"
 
@@ -46,7 +48,7 @@ def home(tmp_path_factory):
 
 def start(home: Path, *arguments: str) -> subprocess.Popen:
     command = [MEDITRON, *(arguments or ("run", "--recipe", "recipe.yaml", "--data", str(SAMPLE)))]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | dict.fromkeys(CREDENTIALS, SECRET)
     log = (home / "log.txt").open("a")
     return subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
@@ -133,6 +135,15 @@ def test_everything_is_accounted_for_in_mlflow(home):
     assert version.source == f"{quantized.uri}/model"
     assert version.tags["quantized.digest"] == quantized.digest
     assert version.tags["corpus.digest"] == finished(home, "corpus")[0].digest
+
+
+def test_no_credential_is_in_anything_that_the_run_wrote(home):
+    """Of every stage: its log, artifacts, checkpoints, pages, model card, and what MLflow holds."""
+    files = {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    assert {"log.txt", "runs/mlflow.db"} <= files.keys()
+    names = {Path(name).name for name in files}
+    assert {"model_card.md", "report.html", "items.jsonl", "config.json", "datacard.md", "manifest.json"} <= names
+    assert_clean(files, SECRET)
 
 
 def test_models_and_corpus_are_linked_in_mlflow(home):
