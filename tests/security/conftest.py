@@ -8,22 +8,10 @@ from tokenizers import Tokenizer, models
 from components.platform import chat
 from components.platform.model_folder import CONFIG_NAME
 from components.training.base import write_new_model
-from components.training.models.common.config import RopeConfig
-from components.training.models.llama.config import LlamaConfig
 from tests.serving.models import change_json
+from tests.training.tiny import TINY
 
-LLAMA = LlamaConfig(
-    vocab_size=8,
-    hidden_size=8,
-    intermediate_size=16,
-    num_hidden_layers=1,
-    num_attention_heads=2,
-    num_key_value_heads=2,
-    head_dim=4,
-    rms_norm_eps=1e-5,
-    max_position_embeddings=64,
-    rope=RopeConfig(),
-)
+LLAMA = TINY.with_vocab_size(8)
 
 
 @pytest.fixture(scope="session")

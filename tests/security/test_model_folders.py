@@ -30,7 +30,7 @@ READERS = {
     "serve": find_model,
     "chat": ChatModel.load,
     "evaluate": lambda folder: HuggingFaceEngine(folder)._model,
-    "quantize": lambda folder: check_model(ModelSettings(sequence_length=32, group_size=8), folder),
+    "quantize": lambda folder: check_model(ModelSettings(sequence_length=32, group_size=16), folder),
     "train": lambda folder: _existing_model(folder, folder),
 }
 
@@ -57,7 +57,7 @@ def refused(reader, folder, message):
 
 def test_the_whole_folder_is_taken(model):
     assert find_model(model).context == 64
-    assert HuggingFaceEngine(model)._model.config.hidden_size == 8
+    assert HuggingFaceEngine(model)._model.config.hidden_size == 32
     assert _existing_model(model, model).vocab_size == 8
     ChatModel.load(model)
 
