@@ -32,9 +32,13 @@ RUN = "import sys; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
 # The same, with the containers of the steps as closed as a restricted pod with a read-only root file system.
 RUN_LIKE_PODS = f"""
 import functools
-from kfp import local
-local.DockerRunner = functools.partial(
-    local.DockerRunner, read_only=True, tmpfs={{"/tmp": "exec"}}, cap_drop=["ALL"], security_opt=["no-new-privileges"]
+from docker.models.containers import ContainerCollection
+ContainerCollection.run = functools.partialmethod(
+    ContainerCollection.run,
+    read_only=True,
+    tmpfs={{"/tmp": "exec"}},
+    cap_drop=["ALL"],
+    security_opt=["no-new-privileges"],
 )
 {RUN}"""
 
