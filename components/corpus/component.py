@@ -20,6 +20,8 @@ def look_for_news(settings: str, platform: str, model: str, continue_from: str) 
         found, sentence = news.look(step.settings, step.platform, predecessor)
         note_on_pipeline(step.platform, {PREDECESSOR_TAG: str(predecessor.version), "meditron.news": sentence})
         print(sentence, flush=True)
+        if not found:
+            step.end_pipeline()
         return predecessor.to_json() if found else ""
 
 

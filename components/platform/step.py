@@ -20,8 +20,8 @@ from components.platform.errors import UserError
 from components.platform.launcher.processes import die_with, die_with_parent
 from components.platform.manifest import MANIFEST_NAME, METRICS_NAME, REPORT_NAME, Manifest
 from components.platform.settings import Settings
-from components.platform.tracking.outage import is_outage
-from components.platform.tracking.runs import ARTIFACT_TAG, StageRun, stage_run
+from components.platform.tracking.outage import OutageError, is_outage
+from components.platform.tracking.runs import ARTIFACT_TAG, StageRun, ended_by, finish_pipeline, stage_run
 
 T = TypeVar("T", bound=Settings)
 
@@ -38,6 +38,9 @@ class OutputFile(Protocol):
 
 class PlainStep(Generic[T]):
     """Context of one step: parses what the pipeline passes as text, and ends with the pipeline.
+
+    A step that fails closes the pipeline's run in MLflow, and one that is tried again opens it; the step that is the
+    last one closes it for good (`end_pipeline`).
 
     Errors that are the user's to fix end the process with their message alone.
     """
@@ -57,13 +60,22 @@ class PlainStep(Generic[T]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._open.__exit__(kind, error, tb)
+        try:
+            self._open.__exit__(kind, error, tb)
+        except OutageError as outage:  # at the very end of a step that went well
+            error = error or outage
+        if error is not None:
+            finish_pipeline(self.platform, ended_by(error))
         if isinstance(error, UserError):
             print(f"{self.name}  error: {error}", flush=True)
             sys.exit(1)
         if isinstance(error, Exception) and is_outage(error):  # of a step that needs MLflow's answer
             print(f"{self.name}  error: MLflow does not answer; run again when it does: {str(error)[:200]}", flush=True)
             sys.exit(1)
+
+    def end_pipeline(self) -> None:
+        """Close the pipeline's run in MLflow: no step comes after this one."""
+        finish_pipeline(self.platform, "FINISHED")
 
 
 class Step(PlainStep[T]):

@@ -79,3 +79,4 @@ def register(
         if outcome.decision:
             step.show(outcome.decision.fetch(PAGE), decision)
         print(f"register  {name} version {version.version} {outcome.says}", flush=True)
+        step.end_pipeline()

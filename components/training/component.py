@@ -19,6 +19,8 @@ def weigh_news(settings: str, platform: str, corpus: Input[Dataset]) -> str:
         sentence = f"{tokens:,} new training tokens, retraining.min_tokens is {wanted:,}: {verdict}"
         note_on_pipeline(step.platform, {"meditron.news.weighed": sentence})
         print(sentence, flush=True)
+        if verdict == "wait":
+            step.end_pipeline()
         return verdict
 
 

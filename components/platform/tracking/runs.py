@@ -5,6 +5,7 @@ Work does not wait for MLflow. What can't be told is spooled, and delivered when
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -127,6 +128,8 @@ def stage_run(platform: PlatformSettings, stage: str, params: Mapping[str, Any])
         OutageError: MLflow does not answer, and the workspace is no place that the next step could find the spool at.
     """
     deliver_leftovers(platform)
+    with _recorded(platform, PIPELINE) as pipeline:
+        pipeline.begin()  # an earlier try may have closed it
     with _recorded(platform, stage) as run:
         run.begin()
         run.log_params(params)
@@ -134,16 +137,23 @@ def stage_run(platform: PlatformSettings, stage: str, params: Mapping[str, Any])
         try:
             yield run
         except BaseException as error:
-            stopped = isinstance(error, LaunchInterrupted) or not isinstance(error, Exception)
-            status = "KILLED" if stopped else "FAILED"
+            status = ended_by(error)
             raise
         finally:
             run.end(status)
 
 
+def ended_by(error: BaseException) -> Status:
+    """How a run ends that this error has ended: it was told to stop, or it failed."""
+    stopped = isinstance(error, LaunchInterrupted) or not isinstance(error, Exception)
+    return "KILLED" if stopped else "FAILED"
+
+
 def finish_pipeline(platform: PlatformSettings, status: Status) -> None:
-    """Close the parent run of the pipeline."""
+    """Close the parent run of the pipeline; KFP's MLflow plugin closes its own."""
     deliver_leftovers(platform)
+    if "MLFLOW_RUN_ID" in os.environ:
+        return
     with _recorded(platform, PIPELINE) as run:
         run.end(status)
 
