@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from pipelines.console import QuietConsole
 from pipelines.meditron import meditron
 from pipelines.recipe import Recipe
 from pipelines.submission import Submission
+from pipelines.temporary import temporary_folder
 
 
 def run(submission: Submission) -> Manifest | None:
@@ -42,7 +42,7 @@ def run(submission: Submission) -> Manifest | None:
         warnings.filterwarnings("ignore", message=of_no_matter_here)
     os.environ[RUNNER_VARIABLE] = str(os.getpid())
     status = "FAILED"
-    with tempfile.TemporaryDirectory(prefix="meditron-kfp-") as root, _steps(recipe, run_id) as runner:
+    with temporary_folder() as root, _steps(recipe, run_id) as runner:
         local.init(runner, pipeline_root=root)
         try:
             with _signals_end_steps(), contextlib.redirect_stdout(QuietConsole(sys.stdout)):
