@@ -32,9 +32,10 @@ def left_over(
         held[match["benchmark"]].add(match["document"])
         found[match["benchmark"]] += 1
     suspects = pl.Series(sorted(set().union(*held.values())), dtype=pl.String)
-    files = sorted((folder / "documents").glob("*/*.parquet"))
-    ids = pl.scan_parquet(files).filter(pl.col("id").is_in(suspects.implode())).select("id").collect()["id"]
-    left = Counter(ids.to_list())
+    left = Counter[str]()
+    for file in sorted((folder / "documents").glob("*/*.parquet")):
+        ids = pl.scan_parquet(file).filter(pl.col("id").is_in(suspects.implode())).select("id").collect()["id"]
+        left.update(ids.to_list())
     return {
         name: {"matches": found[name], "documents_left": sum(left[document] for document in documents)}
         for name, documents in held.items()

@@ -13,6 +13,7 @@ from components.platform.context import PlatformSettings, TrackingSettings
 from components.platform.errors import InputError
 from components.platform.indexed import IndexedDataset
 from components.platform.manifest import Manifest
+from components.platform.model_folder import load_tokenizer
 from components.platform.predecessor import Predecessor
 
 WORDS = ["fever", "dose", "trial", "patient", "heart", "liver", "mouse", "drug", "cell", "gene", "risk", "pain", "age"]
@@ -138,7 +139,7 @@ def test_tokens_stay_those_of_the_model(first, source_file, platform):
         assert corpus.fetch(f"tokenizer/{name}").read_bytes() == first.fetch(f"tokenizer/{name}").read_bytes()
     split = next(s for s in ("train", "validation") if corpus.has(f"tokens/{s}/abstracts.bin"))
     tokens = IndexedDataset(corpus.local() / "tokens" / split / "abstracts")[0]
-    loaded = tokenizer.load(first.local() / "tokenizer")
+    loaded = load_tokenizer(first.local() / "tokenizer")
     assert loaded.decode(tokens[:-1].tolist()).startswith("Quinolones zigzag")
 
 

@@ -155,7 +155,7 @@ def test_a_model_without_chat_template_gets_ours(model_folder, tmp_path, engine)
 
 
 def test_a_folder_without_model(tmp_path):
-    with pytest.raises(InputError, match=r"no config.json; expected a Hugging Face model folder"):
+    with pytest.raises(InputError, match=r"no model.safetensors and no model.safetensors.index.json"):
         HuggingFaceEngine(tmp_path)
 
 

@@ -93,6 +93,7 @@ def verdict(number: int) -> Verdict:
         correct=True,
         restricted_prediction=None,
         choice_logprobs={},
+        stem="",
     )
 
 

@@ -256,7 +256,7 @@ def test_a_schedule_that_is_none(kfp, recipe, capfd, cron):
 
 
 def test_images_are_submitted_by_digest(kfp, recipe, tmp_path, capfd):
-    names = [f"meditron/{image}:0.1.0" for image in ("train", "pipeline", "quantize")]
+    names = [f"meditron/{image}:0.1.0" for image in ("train", "pipeline", "quantize", "evaluate")]
     lock = {name: f"sha256:{number:064x}" for number, name in enumerate(names)}
     (tmp_path / "images.lock").write_text(yaml.safe_dump(lock))
     code, output = run(capfd, "submit", "--recipe", recipe, "--images", str(tmp_path / "images.lock"), "--detach")

@@ -35,7 +35,9 @@ def test_a_submission_is_uploaded_once(kfp, server, submission):
 def test_another_recipe_or_other_images_are_a_new_version_of_the_same_pipeline(kfp, server, submission, tmp_path):
     server.upload(submission)
     server.upload(Submission.of(cluster_recipe(tmp_path, kfp.url, pretrain={"seed": 2})))
-    digests = {f"meditron/{image}:0.1.0": f"sha256:{'a' * 64}" for image in ("train", "pipeline", "quantize")}
+    digests = {
+        f"meditron/{image}:0.1.0": f"sha256:{'a' * 64}" for image in ("train", "pipeline", "quantize", "evaluate")
+    }
     recipe = cluster_recipe(tmp_path, kfp.url, cluster={"steps": {}})
     server.upload(Submission.of(recipe, images=digests))
     assert len(kfp.pipelines) == 1

@@ -8,7 +8,8 @@ import pytest
 
 from components.platform.errors import InputError, SettingsError, UserError
 from components.platform.predecessor import PREDECESSOR_TAG
-from components.platform.tracking.runs import note_on_pipeline, stage_run
+from components.platform.tracking.notes import note_on_pipeline
+from components.platform.tracking.runs import stage_run
 from components.platform.tracking.submissions import record_submission
 from components.platform.tracking.tracker import Tracker
 from pipelines import versions

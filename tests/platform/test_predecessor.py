@@ -41,7 +41,7 @@ def champion(platform, tmp_path, tiny):
     tags = {f"{role}.uri": manifest.uri for role, manifest in made.items()}
     tags |= {f"{role}.digest": manifest.digest for role, manifest in made.items()}
     registry = ModelRegistry(platform)
-    version = registry.register(tiny, f"/models/{tiny}", Tracker(platform).stage_run("register"), tags)
+    version = registry.register(tiny, f"/models/{tiny}", Tracker(platform).run_of("register", "run-1"), tags)
     registry.set_alias(version, "champion")
     return made
 

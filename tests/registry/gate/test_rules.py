@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from components.platform.manifest import Manifest
 from components.registry.gate import rules
 from components.registry.gate.evidence import asked_otherwise, benchmarks, matches
 from components.registry.gate.settings import GateSettings
@@ -100,12 +101,11 @@ def test_another_key_makes_another_item(evaluation):
 
 
 def test_only_the_first_set_of_demonstrations_counts(evaluation):
-    first = evaluation("challenger", {"a": "+"})
-    path = first.fetch("items.jsonl")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    shown = [rows[0] | {"demonstrations": seed} for seed in (0, 1)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in shown))
-    [match] = matches(first, first)
+    path = evaluation("challenger", {"a": "+"}).fetch("items.jsonl")
+    row = json.loads(path.read_text().splitlines()[0])
+    path.write_text("".join(json.dumps(row | {"demonstrations": seed}) + "\n" for seed in (0, 1)))
+    shown = Manifest.of_folder("evaluation", path.parent)
+    [match] = matches(shown, shown)
     assert (len(match.pairs), match.others) == (1, 0)
 
 
