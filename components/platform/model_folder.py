@@ -71,19 +71,19 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise InputError(f"{path}: not a tokenizer: {error}") from None
 
 
-def check_sizes(folder: Path, weight_bytes: int) -> None:
+def check_sizes(record: Mapping[str, Any], path: Path, weight_bytes: int) -> None:
     """See whether a model can be as large as its config.json says, before memory for it is asked for.
 
     Each matrix that a size stands for lies in the weights, so none can have more values than those have room for.
 
     Args:
+        record: content of the config.json.
+        path: where that lies, for messages.
         weight_bytes: size of all files of weights together.
 
     Raises:
         InputError: a size is missing, is no positive integer, or is too large for the weights that are there.
     """
-    path = folder / CONFIG_NAME
-    record = read_object(path)
     sizes = {key: _size(record, key, path) for key in (*_SIZES, *_OPTIONAL_SIZES) if _is_given(record, key)}
     room = VALUES_PER_BYTE * weight_bytes
     hidden, layers, heads = (sizes[key] for key in ("hidden_size", "num_hidden_layers", "num_attention_heads"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from components.platform.errors import InputError
-from components.platform.model_folder import check_sizes, read_object
+from components.platform.model_folder import CONFIG_NAME, check_sizes, read_object
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +39,7 @@ def check_whole(folder: Path) -> None:
         InputError: a file is missing, is not what its name says, or leads out of the folder; or the weights have no
             room for the sizes in config.json.
     """
+    config = read_object(folder / CONFIG_NAME)
     names = indexed_files(folder)
     if names is None:
         if not (folder / SINGLE_NAME).is_file():
@@ -47,7 +48,7 @@ def check_whole(folder: Path) -> None:
     for name in names:
         with opened(folder / name, framework="numpy"):
             pass
-    check_sizes(folder, sum((folder / name).stat().st_size for name in names))
+    check_sizes(config, folder / CONFIG_NAME, sum((folder / name).stat().st_size for name in names))
 
 
 @contextmanager

@@ -155,7 +155,7 @@ def test_a_model_without_chat_template_gets_ours(model_folder, tmp_path, engine)
 
 
 def test_a_folder_without_model(tmp_path):
-    with pytest.raises(InputError, match=r"no model.safetensors and no model.safetensors.index.json"):
+    with pytest.raises(InputError, match=r"config.json: missing; expected a Hugging Face model folder"):
         HuggingFaceEngine(tmp_path)
 
 

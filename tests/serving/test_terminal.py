@@ -114,7 +114,7 @@ def test_sampling(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     as_artifact(tiny_llama(), tmp_path)
 
     def say(*options: str) -> str:
-        main(["--model", str(tmp_path), "--prompt", "x", "--max-new-tokens", "40", *options])
+        main(["--model", str(tmp_path), "--prompt", "x", "--max-new-tokens", "48", *options])
         return capsys.readouterr().out
 
     likeliest = say()
