@@ -63,7 +63,8 @@ class Predecessor:
         return f"{self.name} version {self.version}"
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        # kfp.local decides on the text by putting it between apostrophes; elsewhere it is the same JSON
+        return json.dumps(asdict(self), sort_keys=True).replace("'", r"\u0027")
 
     @classmethod
     def from_json(cls, text: str) -> Predecessor | None:

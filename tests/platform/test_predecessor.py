@@ -81,6 +81,13 @@ def test_what_it_was_made_from_was_changed(platform, champion, tiny, tmp_path):
         Predecessor.find(platform, tiny, "champion")
 
 
+def test_a_place_with_an_apostrophe():
+    """KFP's local runner evaluates conditions on the text as Python."""
+    version = Predecessor("tiny", 1, corpus="/home/o'neill/corpus", pretrained="s3://bücket/\\'")
+    assert Predecessor.from_json(version.to_json()) == version
+    assert eval(f"'{version.to_json()}' != ''")
+
+
 def test_corpora_of_a_chain(champion, tmp_path):
     second = artifact(tmp_path / "second", "news", metadata=note_of([champion["corpus"]]))
     found = Predecessor("tiny", 2, corpus=second.uri, pretrained="unused")

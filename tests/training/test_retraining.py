@@ -52,6 +52,13 @@ def test_groups_too_small_for_a_sample_are_trained_on_together(tmp_path: Path, c
     assert sum(source.weights.values()) == pytest.approx(1)
 
 
+def test_nothing_new(tmp_path: Path, corpus: Manifest) -> None:  # noqa: F811
+    news = make_news(tmp_path / "news", [corpus], papers=[1])
+    (news.local() / "stats.json").write_text('{"mixture": {"papers": 0.0}}')
+    with pytest.raises(InputError, match="nothing to train on"):
+        retraining_source(SETTINGS, Path(news.uri), [corpus], tmp_path / "stream")
+
+
 def test_old_text_has_its_share_of_the_samples_and_general_text_none(tmp_path: Path, corpus: Manifest) -> None:  # noqa: F811
     """Of two corpora before; what is replayed anyway comes with the news."""
     second = make_news(tmp_path / "second", [corpus], papers=[2000], replay=[900])
