@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from pipelines.recipe import RECIPES
+from tests.loopback import write_kubeconfig
 from tests.pipelines.kfp_fake import KfpFake
 from tests.pipelines.kubernetes_fake import KubernetesFake
 
@@ -32,7 +33,8 @@ def kfp():
 @pytest.fixture
 def kubernetes(tmp_path, monkeypatch):
     server = KubernetesFake()
-    monkeypatch.setenv("KUBECONFIG", str(server.write_kubeconfig(tmp_path / "kubeconfig")))
+    write_kubeconfig(tmp_path / "kubeconfig", server.server_port)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     yield server
     server.shutdown()
     server.server_close()

@@ -17,6 +17,8 @@ from urllib.parse import parse_qs, urlparse
 
 import yaml
 
+from tests.loopback import JsonAnswers
+
 API = "/apis/v2beta1"
 START = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 NEVER = "1970-01-01T00:00:00Z"  # what a real server sends for what has not happened
@@ -96,7 +98,7 @@ def _time(seconds: int | None) -> str:
     return NEVER if seconds is None else (START + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonAnswers, BaseHTTPRequestHandler):
     server: KfpFake
 
     def do_GET(self) -> None:
@@ -122,17 +124,6 @@ class _Handler(BaseHTTPRequestHandler):
                     return self._answer(status, {"message": message})
                 return self._answer(*action(self.server, query, body, *match.groups()))
         return self._answer(501, {"message": f"{self.command} {self.path} is not part of the fake"})
-
-    def _answer(self, status: int, body: Any) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 Answer = tuple[int, Any]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
-import yaml
+from tests.loopback import JsonAnswers
 
 PRODUCT = "nvidia.com/gpu.product"
 
@@ -63,20 +61,8 @@ class KubernetesFake(ThreadingHTTPServer):
             }
         )
 
-    def write_kubeconfig(self, path: Path) -> Path:
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "fake",
-            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
-            "clusters": [{"name": "fake", "cluster": {"server": f"http://127.0.0.1:{self.server_port}"}}],
-            "users": [{"name": "fake", "user": {}}],
-        }
-        path.write_text(yaml.safe_dump(config))
-        return path
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonAnswers, BaseHTTPRequestHandler):
     server: KubernetesFake
 
     def do_GET(self) -> None:
@@ -101,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, {"reason": "NotFound"})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self._read()
         if self.path in self.server.forbidden:
             self._answer(403, {"reason": "Forbidden"})
             return
@@ -115,17 +101,6 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(query.get("continue", 0))
         metadata = {"continue": str(start + 2)} if start + 2 < len(found) else {}
         self._answer(200, {"metadata": metadata, "items": found[start : start + 2]})
-
-    def _answer(self, status: int, body: Any) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def _has_labels(query: dict[str, str]) -> Any:

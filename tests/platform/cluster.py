@@ -18,9 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
+
+from tests.loopback import JsonAnswers
 
 NAMESPACE = "meditron"
 NANOSECONDS = 10**9
@@ -72,17 +73,6 @@ class Cluster(ThreadingHTTPServer):
         self.shutdown()
         self.break_streams()
         self.server_close()
-
-    def write_kubeconfig(self, path: Path) -> None:
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{self.server_port}"}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-            "users": [{"name": "test", "user": {}}],
-        }
-        path.write_text(json.dumps(config))
 
     # What goes wrong
 
@@ -329,7 +319,7 @@ def _is_selected(item: dict[str, Any], query: dict[str, str]) -> bool:
     return True
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonAnswers, BaseHTTPRequestHandler):
     server: Cluster
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -434,21 +424,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         finally:
             self.server._streams.discard(self.connection)
-
-    def _read(self) -> Any:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        return json.loads(content) if content else None
-
-    def _answer(self, status: int, body: Any) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def _status(code: int, message: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from components.platform.launcher import JobSpec, launch
 from components.platform.launcher.settings import LauncherSettings
+from tests.loopback import write_kubeconfig
 from tests.platform.cluster import DEADLINE_SECONDS, NAMESPACE, Cluster
 
 JOB = JobSpec("pretrain", "some.module", (), nproc_per_node=8, nnodes=2)
@@ -70,7 +71,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     for variable in ("KFP_RUN_ID", "KFP_POD_NAME", "KFP_POD_UID", "KUBERNETES_SERVICE_HOST"):
         monkeypatch.delenv(variable, raising=False)
     cluster = Cluster()
-    cluster.write_kubeconfig(tmp_path / "kubeconfig")
+    write_kubeconfig(tmp_path / "kubeconfig", cluster.server_port)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     yield cluster
     cluster.close()

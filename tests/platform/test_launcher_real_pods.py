@@ -21,6 +21,7 @@ from components.platform.launcher import JobSpec, LaunchError, launch
 from components.platform.launcher.cluster import Cluster as Client
 from components.platform.launcher.kinds import PYTORCHJOB
 from components.platform.launcher.settings import LauncherSettings
+from tests.loopback import write_kubeconfig
 from tests.platform.cluster import NAMESPACE, Cluster
 from tests.platform.kubelet import Kubelet
 
@@ -67,7 +68,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     cluster = Cluster()
     kubelet = Kubelet(cluster, tmp_path)
-    cluster.write_kubeconfig(tmp_path / "kubeconfig")
+    write_kubeconfig(tmp_path / "kubeconfig", cluster.server_port)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     yield Backend(str(tmp_path / "kubeconfig"), NAMESPACE, "i")
     kubelet.close()
