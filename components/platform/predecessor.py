@@ -46,18 +46,8 @@ class Predecessor:
                 f"model {name} has no version with the alias {wanted}, so there is nothing to go on from; train one in "
                 "a whole run first, and let it become the champion"
             )
-        places = {}
-        for role in ("corpus", "pretrained"):
-            try:
-                manifest = Manifest.load(found.tags[f"{role}.uri"])
-            except (InputError, KeyError) as error:
-                raise InputError(f"{name} version {found.version}: its {role} is not to be had: {error}") from None
-            if manifest.digest != found.tags[f"{role}.digest"]:
-                raise InputError(
-                    f"{name} version {found.version}: {manifest.uri} is not the {role} that it was made from any more"
-                )
-            places[role] = manifest.uri
-        return cls(found.name, found.version, **places)
+        corpus, pretrained = found.artifact("corpus"), found.artifact("pretrained")
+        return cls(found.name, found.version, corpus.uri, pretrained.uri)
 
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"

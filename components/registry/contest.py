@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from components.platform.context import PlatformSettings
-from components.platform.errors import InputError, UserError
+from components.platform.errors import InputError
 from components.platform.manifest import Manifest
 from components.platform.tracking.models import ModelRegistry, RegisteredVersion
 from components.registry.gate.decision import DECISION as DECISION_FILE
@@ -78,24 +78,26 @@ def _evaluation(champion: RegisteredVersion | None) -> tuple[Manifest | None, st
     """What the champion scored, as it was when it was registered; or why that can't be read."""
     if champion is None:
         return None, None
-    uri, digest = (champion.tags.get(f"quantized_evaluation.{tag}") for tag in ("uri", "digest"))
     try:
-        if uri is None:
-            raise InputError(f"version {champion.version} has no tag quantized_evaluation.uri")
-        evaluation = Manifest.load(uri)
-        if evaluation.digest != digest:
-            raise InputError(f"{uri}: its digest is {evaluation.digest[:12]}, not {str(digest)[:12]} as registered")
-        evaluation.local()  # verifies the files
+        return _verified(champion, "quantized_evaluation"), None
     except InputError as error:
         return None, str(error)
-    return evaluation, None
 
 
 def _earlier(version: RegisteredVersion) -> Manifest | None:
     """The decision by which a version became champion, if it is still what it was."""
     try:
-        decision = Manifest.load(version.tags[DECISION_URI])
-        decision.local()  # verifies the files
-    except (KeyError, UserError):
+        return _verified(version, DECISION)
+    except InputError:
         return None
-    return decision if decision.digest == version.tags.get(DECISION_DIGEST) else None
+
+
+def _verified(version: RegisteredVersion, role: str) -> Manifest:
+    """An artifact of a version, files and all.
+
+    Raises:
+        InputError: it is gone, or was changed.
+    """
+    artifact = version.artifact(role)
+    artifact.local()
+    return artifact

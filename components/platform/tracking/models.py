@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
+from components.platform.manifest import Manifest
 from components.platform.tracking.tracker import Tracker, existing_client
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 PLACE_TAG, PLACE_NOTE, LOGGED_MODEL_TAG = "meditron.model", "model.json", "meditron.logged_model"
 DESCRIPTION_LENGTH = 5000  # MLflow's limit
@@ -31,6 +36,22 @@ class RegisteredVersion:
     run_id: str
     tags: dict[str, str]
     aliases: tuple[str, ...]
+
+    def artifact(self, role: str) -> Manifest:
+        """The artifact of a role, from where its tags say that it lies; its files are not looked at.
+
+        Raises:
+            InputError: it is gone, or was changed since it was registered.
+        """
+        try:
+            manifest = Manifest.load(self.tags[f"{role}.uri"])
+        except (InputError, KeyError) as error:
+            raise InputError(f"{self.name} version {self.version}: its {role} is not to be had: {error}") from None
+        if manifest.digest != self.tags.get(f"{role}.digest"):
+            raise InputError(
+                f"{self.name} version {self.version}: {manifest.uri} is not the {role} that it was made from any more"
+            )
+        return manifest
 
 
 class ModelRegistry:
@@ -100,14 +121,13 @@ class ModelRegistry:
             found = self._client.get_model_version(name, str(version))
         except MlflowException as error:
             raise InputError(f"MLflow at {self.uri}: no version {version} of model {name}: {error}") from None
-        aliases = self._client.get_registered_model(name).aliases.items()
-        pointing = tuple(alias for alias, number in aliases if str(number) == str(found.version))
-        return RegisteredVersion(name, int(found.version), found.run_id, dict(found.tags), pointing)
+        return _version(found, self._aliases(name))
 
     def versions(self, name: str) -> list[RegisteredVersion]:
         """All versions, the newest first."""
         found = self._client.search_model_versions(f"name = '{name}'")
-        return [self.get(name, number) for number in sorted((int(entry.version) for entry in found), reverse=True)]
+        aliases = self._aliases(name) if found else {}
+        return sorted((_version(one, aliases) for one in found), key=lambda version: version.version, reverse=True)
 
     def find(self, name: str, alias: str) -> RegisteredVersion | None:
         """The version that an alias points at, if there is one."""
@@ -126,3 +146,12 @@ class ModelRegistry:
     def set_tags(self, version: RegisteredVersion, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
             self._client.set_model_version_tag(version.name, str(version.version), key, value)
+
+    def _aliases(self, name: str) -> dict[str, str]:
+        """Which version each alias points at."""
+        return self._client.get_registered_model(name).aliases
+
+
+def _version(found: ModelVersion, aliases: Mapping[str, str]) -> RegisteredVersion:
+    pointing = tuple(alias for alias, number in aliases.items() if str(number) == str(found.version))
+    return RegisteredVersion(found.name, int(found.version), found.run_id, dict(found.tags), pointing)

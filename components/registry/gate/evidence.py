@@ -10,7 +10,7 @@ from typing import Any
 from components.platform.manifest import Manifest
 from components.platform.statistics import PairedComparison, mcnemar, paired_difference_interval
 
-ITEMS, RESULTS = "items.jsonl", "results.json"
+ITEMS = "items.jsonl"
 REFUSALS = "refusals"
 """Mode of the refusal set; its verdicts are about requests, not about questions."""
 
