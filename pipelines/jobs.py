@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from components.platform.errors import UserError
+from components.platform.launcher.identity import BY_HAND
 from pipelines.kfp_connection import KfpError
 from pipelines.kfp_server import KfpServer
 from pipelines.recipe import Recipe
 from pipelines.run_state import ENDED
-
-BY_HAND = "by-hand"  # the run that jobs belong to which no pipeline started
 
 
 def has_jobs(recipe: Recipe) -> bool:
@@ -53,7 +52,7 @@ def delete_jobs_without_run(recipe: Recipe, pretend: bool = False) -> list[str]:
 def _asking(server: KfpServer) -> Callable[[str], bool]:
     def is_alive(run_id: str) -> bool:
         """Only a server that says so makes a run dead; one that can't tell is an error."""
-        if run_id == BY_HAND:
+        if run_id == BY_HAND.run_id:
             return True
         try:
             state = server.run(run_id).state

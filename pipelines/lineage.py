@@ -17,13 +17,13 @@ from components.platform.errors import InputError, UserError
 from components.platform.tracking.manifests import recorded_manifest
 from components.platform.tracking.models import ModelRegistry, RegisteredVersion
 from components.platform.tracking.submissions import (
-    CODE_TAG,
     COMMIT_TAG,
     IMAGE_TAGS,
     PIPELINE_RUN_TAG,
     RECIPE_TAG,
     read_submission,
 )
+from components.platform.tracking.tags import CODE_TAG
 from components.registry.lineage import DIGEST, Artifact, File, trace
 from components.registry.verify import Verification, verify
 from pipelines.submission import Submission

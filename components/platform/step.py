@@ -21,7 +21,8 @@ from components.platform.launcher.processes import die_with, die_with_parent
 from components.platform.manifest import MANIFEST_NAME, METRICS_NAME, REPORT_NAME, Manifest
 from components.platform.settings import Settings
 from components.platform.tracking.outage import OutageError, is_outage
-from components.platform.tracking.runs import ARTIFACT_TAG, StageRun, ended_by, finish_pipeline, stage_run
+from components.platform.tracking.runs import StageRun, ended_by, finish_pipeline, stage_run
+from components.platform.tracking.tags import ARTIFACT_TAG, CODE_TAG, DIGEST_TAG, INPUT_TAGS
 
 T = TypeVar("T", bound=Settings)
 
@@ -96,15 +97,15 @@ class Step(PlainStep[T]):
         """
         self.tracked.log_metrics(manifest.numbers)
         made_from = {
-            f"meditron.input.{role}": digest
+            f"{INPUT_TAGS}{role}": digest
             for role, digest in manifest.made_by.get("inputs", {}).items()
             if "/" not in role  # a corpus also names its many parts; they are listed in the manifest
         }
         self.tracked.set_tags(
             {
                 ARTIFACT_TAG: manifest.uri,
-                "meditron.digest": manifest.digest,
-                "meditron.code": manifest.made_by["code"],
+                DIGEST_TAG: manifest.digest,
+                CODE_TAG: manifest.made_by["code"],
                 **made_from,
             }
         )

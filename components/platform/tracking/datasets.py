@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from components.platform import storage
 from components.platform.manifest import Manifest
+from components.platform.tracking.tags import DIGEST_TAG
 
 if TYPE_CHECKING:
     from components.platform.tracking.runs import StageRun
@@ -30,5 +31,5 @@ def log_dataset(run: StageRun, corpus: Manifest, context: Context) -> None:
         source=json.dumps({"uri": corpus.uri}),
         profile=json.dumps({**corpus.metadata, "bytes": corpus.bytes}),
     )
-    tags = [InputTag("mlflow.data.context", context), InputTag("meditron.digest", corpus.digest)]
+    tags = [InputTag("mlflow.data.context", context), InputTag(DIGEST_TAG, corpus.digest)]
     run.tracker.client.log_inputs(run.run_id, [DatasetInput(dataset, tags)])

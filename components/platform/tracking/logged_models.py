@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 
 from components.platform.base_model import BaseModel
 from components.platform.manifest import MANIFEST_NAME, Manifest
+from components.platform.tracking.tags import ARTIFACT_TAG, CODE_TAG, DIGEST_TAG
 
 if TYPE_CHECKING:
     from components.platform.tracking.runs import StageRun
-
-DIGEST_TAG, PLACE_TAG, CODE_TAG = "meditron.digest", "meditron.artifact", "meditron.code"
 
 
 def log_output_model(run: StageRun, model: Manifest) -> str:
@@ -58,9 +57,9 @@ def log_scores(run: StageRun, model: Manifest, scores: Mapping[str, float], time
 def _logged(run: StageRun, model: Manifest, made: bool) -> str:
     """Id of the LoggedModel that stands for an artifact; it holds the manifest, and no weights."""
     if known := _find(run, model.digest):
-        run.tracker.client.set_logged_model_tags(known, {PLACE_TAG: model.uri})
+        run.tracker.client.set_logged_model_tags(known, {ARTIFACT_TAG: model.uri})
         return known
-    tags = {DIGEST_TAG: model.digest, PLACE_TAG: model.uri, CODE_TAG: model.made_by.get("code", "")}
+    tags = {DIGEST_TAG: model.digest, ARTIFACT_TAG: model.uri, CODE_TAG: model.made_by.get("code", "")}
     model_id = _create(run, model.kind, model.kind, tags, made)
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder, MANIFEST_NAME))

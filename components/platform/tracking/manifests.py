@@ -7,7 +7,7 @@ import tempfile
 from components.platform.errors import InputError
 from components.platform.manifest import MANIFEST_NAME, Manifest
 from components.platform.quiet import stderr_only_on_failure
-from components.platform.tracking.logged_models import DIGEST_TAG
+from components.platform.tracking.tags import DIGEST_TAG
 from components.platform.tracking.tracker import existing_client
 
 

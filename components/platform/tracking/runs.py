@@ -23,9 +23,6 @@ from components.platform.tracking.outage import OutageError, is_outage
 from components.platform.tracking.spool import Entry, Spool, leftovers, spool_root
 from components.platform.tracking.tracker import PIPELINE, Tracker, pipeline_run_id
 
-ARTIFACT_TAG = "meditron.artifact"
-"""Where the artifact lies that a stage handed on."""
-
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
@@ -128,9 +125,10 @@ def stage_run(platform: PlatformSettings, stage: str, params: Mapping[str, Any])
         OutageError: MLflow does not answer, and the workspace is no place that the next step could find the spool at.
     """
     deliver_leftovers(platform)
-    with _recorded(platform, PIPELINE) as pipeline:
+    tracker = Tracker(platform)
+    with _recorded(tracker, platform, PIPELINE) as pipeline:
         pipeline.begin()  # an earlier try may have closed it
-    with _recorded(platform, stage) as run:
+    with _recorded(tracker, platform, stage) as run:
         run.begin()
         run.log_params(params)
         status: Status = "FINISHED"
@@ -154,30 +152,29 @@ def finish_pipeline(platform: PlatformSettings, status: Status) -> None:
     deliver_leftovers(platform)
     if "MLFLOW_RUN_ID" in os.environ:
         return
-    with _recorded(platform, PIPELINE) as run:
+    with _recorded(Tracker(platform), platform, PIPELINE) as run:
         run.end(status)
 
 
 def deliver_leftovers(platform: PlatformSettings) -> None:
     """Tell MLflow what earlier stages, of this or of other pipeline runs, could not."""
-    tracker = Tracker(platform)
     for spool in leftovers(platform):
         with spool.held() as is_ours:
-            if is_ours and not StageRun(tracker, spool).deliver():
+            if is_ours and not StageRun(Tracker(platform), spool).deliver():
                 return  # it would not take the next one either
 
 
 @contextmanager
-def _recorded(platform: PlatformSettings, stage: str) -> Iterator[StageRun]:
+def _recorded(tracker: Tracker, platform: PlatformSettings, stage: str) -> Iterator[StageRun]:
     spool = Spool(spool_root(platform) / pipeline_run_id() / stage)
     with spool.held():
-        run = StageRun(Tracker(platform), spool)
+        run = StageRun(tracker, spool)
         try:
             yield run
         finally:
             delivered = run.deliver()
     if not delivered:
-        _warn_of(spool, run.tracker, platform)
+        _warn_of(spool, tracker, platform)
 
 
 def _warn_of(spool: Spool, tracker: Tracker, platform: PlatformSettings) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
 from components.platform.quiet import stderr_only_on_failure
-from components.platform.tracking.tracker import Tracker, existing_client
+from components.platform.tracking.tags import CODE_TAG
+from components.platform.tracking.tracker import Tracker, existing_client, pipeline_run_of
 
 SUBMISSION_FILE, RECIPE_FILE = "submission.json", "recipe.yaml"
-RECIPE_TAG, CODE_TAG, COMMIT_TAG, VERSION_TAG = (f"meditron.{key}" for key in ("recipe", "code", "commit", "version"))
+RECIPE_TAG, COMMIT_TAG, VERSION_TAG = (f"meditron.{key}" for key in ("recipe", "commit", "version"))
 IMAGE_TAGS = "meditron.image."
 PIPELINE_RUN_TAG = "meditron.pipeline_run"
 
@@ -56,8 +57,8 @@ def read_submission(uri: str, run_id: str) -> str:
 
     client = existing_client(uri)
     try:
-        parent = client.get_run(run_id).data.tags.get("mlflow.parentRunId", run_id)
+        pipeline = pipeline_run_of(client, run_id)
         with tempfile.TemporaryDirectory() as folder, stderr_only_on_failure():  # which draws bars
-            return Path(client.download_artifacts(parent, SUBMISSION_FILE, folder)).read_text(encoding="utf-8")
+            return Path(client.download_artifacts(pipeline, SUBMISSION_FILE, folder)).read_text(encoding="utf-8")
     except (MlflowException, OSError) as error:
         raise InputError(f"MLflow run {run_id} at {uri}: no {SUBMISSION_FILE} to be had: {error}") from None

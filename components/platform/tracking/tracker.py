@@ -10,6 +10,8 @@ from urllib.parse import urlparse
 
 from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
+from components.platform.launcher.identity import Submitter
+from components.platform.tracking.tags import PARENT_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +31,12 @@ def pipeline_run_id() -> str:
     On a cluster the DAG maps KFP's run id into KFP_RUN_ID; `meditron run` sets it for its own. A stage that is
     started by hand belongs to the run "by-hand".
     """
-    return os.environ.get("KFP_RUN_ID", "by-hand")
+    return Submitter.from_environment().run_id
+
+
+def pipeline_run_of(client: MlflowClient, run_id: str) -> str:
+    """Id of the parent run that a run belongs to; of a parent run its own."""
+    return client.get_run(run_id).data.tags.get(PARENT_TAG, run_id)
 
 
 def tracking_uri(platform: PlatformSettings) -> str:
@@ -117,7 +124,7 @@ class Tracker:
             return found
         tags = {RUN_ID_TAG: run_id, STAGE_TAG: stage}
         if parent:
-            tags["mlflow.parentRunId"] = parent
+            tags[PARENT_TAG] = parent
         name = f"meditron {run_id}" if parent is None else stage
         return self.client.create_run(self.experiment_id, began, tags, run_name=name).info.run_id
 
