@@ -116,8 +116,8 @@ def real_time(time: datetime | None) -> datetime | None:
 
 
 def duration(seconds: float) -> str:
-    """Such as "42 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"."""
-    whole = round(seconds)
+    """Such as "42 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"; "0 s" where the clocks of two machines disagree."""
+    whole = max(0, round(seconds))
     for unit, part, size in (("d", "h", 86400), ("h", "min", 3600), ("min", "s", 60)):
         if whole >= size:
             rest = whole % size // {"h": 3600, "min": 60, "s": 1}[part]
