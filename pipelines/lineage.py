@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
-from components.platform.base_model import BaseModel
+from components.platform.base_model import METADATA, BaseModel
 from components.platform.errors import InputError, UserError
 from components.platform.tracking.manifests import recorded_manifest
 from components.platform.tracking.models import ModelRegistry, RegisteredVersion
@@ -187,7 +187,7 @@ def _title(artifact: Artifact) -> str:
 
 def _base(artifact: Artifact, inputs: list[Artifact]) -> BaseModel | None:
     """What a model was trained from that no stage made."""
-    if artifact.manifest is None or "base" not in artifact.manifest.made_by.get("settings", {}):
+    if artifact.manifest is None or METADATA not in artifact.manifest.metadata:
         return None
     from_model = any(one.manifest and one.manifest.kind == artifact.manifest.kind for one in inputs)
     return None if from_model else BaseModel.of(artifact.manifest)

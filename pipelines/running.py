@@ -43,7 +43,7 @@ def run(submission: Submission) -> Manifest | None:
     os.environ[RUNNER_VARIABLE] = str(os.getpid())
     status = "FAILED"
     with temporary_folder() as root, _steps(recipe, run_id) as runner:
-        local.init(runner, pipeline_root=root)
+        local.init(runner, pipeline_root=root, workspace_root=root)
         try:
             with _signals_end_steps(), contextlib.redirect_stdout(QuietConsole(sys.stdout)):
                 meditron(submission)()

@@ -13,8 +13,9 @@ from pathlib import Path
 from benchmarks.faults import recipe, table
 from benchmarks.faults.attempt import LOG, Kill, attempt
 from benchmarks.faults.table import Run
-from benchmarks.faults.workspace import Finished, differences, finished, lost
+from benchmarks.faults.workspace import Undisturbed, differences, finished, lost
 
+MIN_SECONDS, LEAST_WINDOW = 0.5, 20.0  # kills fall between the first and what is left of the run, or the second
 RESULTS = Path(__file__).parents[1] / "results" / "faults.md"
 
 
@@ -30,50 +31,50 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="meditron-faults-") as temporary:
         home = (arguments.keep or Path(temporary)) / "home"  # one place for all: some results name paths
-        seconds, reference = undisturbed(home)
-        print(f"undisturbed: {len(reference)} artifacts in {seconds:.0f} s", flush=True)
+        whole = undisturbed(home)
+        print(f"undisturbed: {len(whole.artifacts)} artifacts in {whole.seconds:.0f} s", flush=True)
         chance = random.Random(arguments.seed)
         runs: list[Run] = []
         while (killed := sum(len(run.kills) for run in runs)) < arguments.kills:
             most = min(arguments.kills_per_run, arguments.kills - killed)
-            runs.append(disturbed(home, most, seconds, chance, reference))
+            runs.append(disturbed(home, most, whole, chance))
             print(table.line(len(runs), runs[-1]), flush=True)
             if not runs[-1].is_well:
                 home.rename(home.with_name(f"run-{len(runs)}"))
-    report = table.markdown(runs, seconds, arguments.seed)
+    report = table.markdown(runs, whole.seconds, arguments.seed)
     print(report)
     if not arguments.print_only:
         RESULTS.write_text(report, encoding="utf-8")
     sys.exit(0 if all(run.is_well for run in runs) else 1)
 
 
-def undisturbed(home: Path) -> tuple[float, dict[str, Finished]]:
-    """The run to compare with: its seconds and artifacts.
+def undisturbed(home: Path) -> Undisturbed:
+    """The run to compare with.
 
     Raises:
         RuntimeError: it failed.
     """
     recipe.write(home)
-    started = time.monotonic()
+    began, started = time.time_ns(), time.monotonic()
     code = attempt(home, None, random.Random())
     if code != 0:
         raise RuntimeError(f"the undisturbed run failed:\n{(home / LOG).read_text()}")
-    seconds, artifacts = time.monotonic() - started, finished(home / "runs")
+    whole = Undisturbed(finished(home / "runs"), began, time.monotonic() - started)
     shutil.rmtree(home)
-    return seconds, artifacts
+    return whole
 
 
-def disturbed(
-    home: Path, kills: int, usual_seconds: float, chance: random.Random, reference: dict[str, Finished]
-) -> Run:
+def disturbed(home: Path, kills: int, whole: Undisturbed, chance: random.Random) -> Run:
     """Run and kill until so many kills have hit or the run is done; after the last one it is let alone."""
     recipe.write(home)
     run, started = Run(), time.monotonic()
     while not run.completed and not run.failure:
-        # What is finished is found again quickly, so a later attempt has less time to be hit in.
-        left = usual_seconds * (1 - len(run.kills) / (kills + 1))
-        after = chance.uniform(0.5, max(20.0, left)) if len(run.kills) < kills else None
         before = finished(home / "runs")
+        after = (
+            chance.uniform(MIN_SECONDS, max(LEAST_WINDOW, whole.seconds_left(before)))
+            if len(run.kills) < kills
+            else None
+        )
         outcome = attempt(home, after, chance)
         run.bytes_lost += lost(before, finished(home / "runs"))
         if isinstance(outcome, Kill):
@@ -83,7 +84,7 @@ def disturbed(
         else:
             run.failure = (home / LOG).read_text(errors="replace")[-2000:]
     run.seconds = time.monotonic() - started
-    run.different = differences(reference, finished(home / "runs"))
+    run.different = differences(whole.artifacts, finished(home / "runs"))
     if run.is_well:
         shutil.rmtree(home)
     return run

@@ -23,6 +23,25 @@ class Finished:
     written: int
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """The run that others are compared with.
+
+    Attributes:
+        began: in nanoseconds, as `Finished.written`.
+        seconds: that it took.
+    """
+
+    artifacts: dict[str, Finished]
+    began: int
+    seconds: float
+
+    def seconds_left(self, found: dict[str, Finished]) -> float:
+        """How long it still went on when it had what is found here."""
+        reached = [(self.artifacts[name].written - self.began) / 1e9 for name in found if name in self.artifacts]
+        return self.seconds - max(reached, default=0.0)
+
+
 def finished(runs: Path) -> dict[str, Finished]:
     """By `kind/key`."""
     found = {}

@@ -1,12 +1,16 @@
-"""The model that pretraining starts from, as a manifest of the pretrained model tells of it."""
+"""The model that a chain of trainings began with, as each pretrained model of the chain tells in its metadata."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from components.platform.manifest import Manifest
+
+METADATA = "base_model"
 
 
 @dataclass(frozen=True)
@@ -16,20 +20,30 @@ class BaseModel:
     Attributes:
         name: path below the data root, or "new" for one with random weights.
         digest: hex SHA-256 of its files' names and digests; of a new one, of its settings and the seed.
-        files: digest of each file by its name; a new model has none.
+        is_new: its weights are random.
     """
 
     name: str
     digest: str
-    files: dict[str, str]
+    is_new: bool
 
     @classmethod
-    def of(cls, pretrained: Manifest) -> BaseModel:
-        settings, files = pretrained.made_by["settings"], pretrained.made_by["sources"]
-        base = settings["base"]
-        if base["path"] is None:
-            return cls("new", _hash([base["new"], settings["seed"]]), {})
-        return cls(base["path"], _hash(sorted(files.items())), files)
+    def existing(cls, path: str, files: Mapping[str, str]) -> Self:
+        """The model at `path`; `files` are the digests of its files by their names."""
+        return cls(path, _hash(sorted(files.items())), is_new=False)
+
+    @classmethod
+    def new(cls, settings: Mapping[str, Any], seed: int) -> Self:
+        return cls("new", _hash([settings, seed]), is_new=True)
+
+    @classmethod
+    def of(cls, pretrained: Manifest) -> Self:
+        """What a pretrained model goes back to; of a retrained one, what the first of its chain began with."""
+        return cls(**pretrained.metadata[METADATA])
+
+    def as_metadata(self) -> dict[str, Any]:
+        """What `of` reads."""
+        return {METADATA: asdict(self)}
 
 
 def _hash(content: list) -> str:

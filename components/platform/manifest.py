@@ -28,7 +28,8 @@ MANIFEST_NAME = "manifest.json"
 # Files that tell how the work went. They carry times and rates, so they are listed and checked like all others
 # but don't count towards the identity of the result: the same weights trained twice have the same digest.
 REPORT_NAME, METRICS_NAME, PROFILE_NAME, USAGE_NAME = "report.html", "metrics.jsonl", "profile.json", "usage.json"
-RECORDS = frozenset({REPORT_NAME, METRICS_NAME, PROFILE_NAME, USAGE_NAME})
+CARD_NAME = "model_card.md"
+RECORDS = frozenset({REPORT_NAME, METRICS_NAME, PROFILE_NAME, USAGE_NAME, CARD_NAME})
 
 _KIND = re.compile(r"\w[\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

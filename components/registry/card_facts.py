@@ -1,39 +1,13 @@
-"""What the model card tells of data, training and safety, from the manifests and files of the artifacts."""
+"""What the model card tells of training and safety, from the manifests and files of the artifacts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from components.platform.energy import Usage
 from components.platform.manifest import USAGE_NAME, Manifest
 
-LEDGER, REFUSALS = "ledger.json", "refusals.json"
-CONTAMINATED = "contaminated_"
-
-
-@dataclass(frozen=True)
-class Contamination:
-    """What was kept out of the corpus.
-
-    Attributes:
-        searched: benchmarks whose items were looked for; none: there was no search.
-        documents: how many were left out, by benchmark.
-    """
-
-    searched: tuple[str, ...]
-    documents: dict[str, int]
-
-
-def contamination(corpus: Manifest) -> Contamination:
-    searched = tuple((corpus.made_by["settings"].get("decontaminate") or {}).get("benchmarks", ()))
-    documents = dict.fromkeys(searched, 0)
-    for row in corpus.read_json(LEDGER):
-        for reason, count in row["drops"].items():
-            if reason.startswith(CONTAMINATED):
-                benchmark = reason.removeprefix(CONTAMINATED)
-                documents[benchmark] = documents.get(benchmark, 0) + count
-    return Contamination(searched, documents)
+REFUSALS = "refusals.json"
 
 
 def training(model: Manifest) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def register(
     decision: Output[HTML],
 ) -> None:
     """Register the run's model, with lineage, as a new version in MLflow; the gate decides whether it is champion."""
-    from components.platform.manifest import Manifest
+    from components.platform.manifest import CARD_NAME, Manifest
     from components.platform.predecessor import Predecessor, all_corpora, as_inputs
     from components.platform.step import Step
     from components.platform.storage import join
@@ -42,8 +42,9 @@ def register(
     from components.registry import stage
     from components.registry.card import without_front_matter
     from components.registry.contest import settle
+    from components.registry.data_read import licence_tag
     from components.registry.gate.decision import PAGE
-    from components.registry.lineage import licence_tag, lineage_tags
+    from components.registry.lineage import lineage_tags
     from components.registry.settings import RegistrySettings
 
     artifacts = {
@@ -57,25 +58,24 @@ def register(
     }
     with Step("register", RegistrySettings, settings, platform) as step:
         before = Predecessor.from_json(predecessor)
+        earlier = all_corpora(before)
         manifest = stage.run(step.settings, step.platform, **artifacts, predecessor=before)
         step.finish(manifest, registered, report)
-        step.tracked.log_artifact(manifest.fetch("model_card.md"))
+        step.tracked.log_artifact(manifest.fetch(CARD_NAME))
 
         registry, name = ModelRegistry(step.platform), step.settings.model_name
         step.tracked.log_dataset(artifacts["corpus"], "training")
         model_id = log_input_model(step.tracked, artifacts["quantized"])
         place = join(artifacts["quantized"].uri, "model")
-        tags = lineage_tags(artifacts | {"registered": manifest}) | licence_tag(artifacts["corpus"])
+        tags = lineage_tags(artifacts | {"registered": manifest}) | licence_tag([artifacts["corpus"], *earlier])
         if before:
             tags["predecessor.version"] = str(before.version)
         version = registry.register(
             name, place, step.tracked.run_id, tags | submission_tags(step.platform), model_id=model_id
         )
-        registry.describe(version, without_front_matter(manifest.fetch("model_card.md")))
+        registry.describe(version, without_front_matter(manifest.fetch(CARD_NAME)))
         registered.metadata["model_version"] = version.version
-        outcome = settle(
-            registry, version, step.settings.gate, artifacts | as_inputs(all_corpora(before)), step.platform
-        )
+        outcome = settle(registry, version, step.settings.gate, artifacts | as_inputs(earlier), step.platform)
         if outcome.decision:
             step.show(outcome.decision.fetch(PAGE), decision)
         print(f"register  {name} version {version.version} {outcome.says}", flush=True)

@@ -16,18 +16,18 @@ QUANTIZED = "awq"
 _HUB_DATASET = re.compile(r"hf://datasets/([^/@]+/[^/@]+)")
 
 
-def front_matter(settings: RegistrySettings, results: Sequence[Mapping[str, Any]], corpus: Manifest) -> str:
-    """YAML without the lines of dashes around it."""
-    made_by = corpus.made_by
-    datasets = sorted({found[1] for name in made_by.get("sources", {}) if (found := _HUB_DATASET.match(name))})
+def front_matter(settings: RegistrySettings, results: Sequence[Mapping[str, Any]], corpora: Sequence[Manifest]) -> str:
+    """YAML without the lines of dashes around it; `corpora` are all that the model has read."""
+    files = [name for corpus in corpora for name in corpus.made_by.get("sources", {})]
+    languages = [name for corpus in corpora for name in corpus.made_by["settings"].get("languages") or ()]
     fields = {
         "license": settings.licence,
         "license_name": "see-the-model-card" if settings.licence == "other" else None,
-        "language": list(made_by["settings"].get("languages") or []),
+        "language": list(dict.fromkeys(languages)),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "base_model": settings.base_model,
-        "datasets": datasets,
+        "datasets": sorted({found[1] for name in files if (found := _HUB_DATASET.match(name))}),
         "tags": TAGS,
         "model-index": [{"name": settings.model_name, "results": _results(results)}],
     }

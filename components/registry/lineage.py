@@ -6,7 +6,6 @@ step is checked by digest. A manifest that is gone from its place is looked up a
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -34,14 +33,6 @@ def lineage_tags(artifacts: dict[str, Manifest]) -> dict[str, str]:
         tags[f"{role}{URI}"] = manifest.uri
         tags[f"{role}{CODE}"] = str(manifest.made_by.get("code", ""))
     return tags
-
-
-def licence_tag(corpus: Manifest) -> dict[str, str]:
-    """A tag with the licences of the documents in a corpus, the one with most tokens first."""
-    tokens = Counter[str]()
-    for source in corpus.read_json(SOURCES):
-        tokens.update({row["licence"]: row["tokens"] for row in source["licences"]})
-    return {"corpus.licences": ", ".join(licence for licence, _ in tokens.most_common())}
 
 
 def check_chain(artifacts: dict[str, Manifest], earlier: Iterable[Manifest] = ()) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
-from components.platform.manifest import REPORT_NAME, Manifest
+from components.platform.manifest import CARD_NAME, REPORT_NAME, Manifest
 from components.platform.predecessor import Predecessor, all_corpora
 from components.platform.stage import produce
 from components.platform.storage import write_atomically
@@ -57,7 +57,7 @@ def run(
         evaluations = [pretrained_evaluation, tuned_evaluation, quantized_evaluation]
         summary = summarise(corpus, pretrained, tuned, quantized, evaluations)
         write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
-        write_atomically(folder / "model_card.md", model_card(settings, summary, artifacts))
+        write_atomically(folder / CARD_NAME, model_card(settings, summary, artifacts))
         write_atomically(folder / REPORT_NAME, page(settings.model_name, summary).html())
         results = {
             f"{row['benchmark']}/{row['mode']}/{row['model']}/accuracy": row["accuracy"] for row in summary["results"]

@@ -46,7 +46,10 @@ def pretrain(
         manifest = stage.run_pretrain(step.settings, step.platform, text, base)
         step.finish(manifest, model, report)
         step.tracked.log_dataset(text, "training")
-        step.tracked.log_base_model(manifest)
+        if base:
+            step.tracked.log_input_model(base)
+        else:
+            step.tracked.log_base_model(manifest)
         step.tracked.log_output_model(manifest)
 
 

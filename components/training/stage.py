@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.platform import storage
+from components.platform.base_model import BaseModel
 from components.platform.context import PlatformSettings
 from components.platform.data import SourceFile, local_folder, resolve
 from components.platform.errors import InputError, SettingsError
@@ -78,6 +79,7 @@ def run_pretrain(
     elif settings.retraining is None:
         raise SettingsError("pretrain.retraining: missing; how should the model go on with what is new?")
     base_files = () if base else _base_files(settings, platform)
+    origin = BaseModel.of(base) if base else _origin(settings, base_files)
     before = corpora_before(corpus) if base else []
 
     def work(folder: Path) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def run_pretrain(
             checkpoints=_remote_checkpoints("pretrain", folder, platform),
         )
         _check_corpus(job)
-        return _train(job, config, platform)
+        return _train(job, config, platform) | origin.as_metadata()
 
     inputs = {"corpus": corpus} | ({"base": base, **as_inputs(before)} if base else {})
     return produce("pretrain", settings, inputs, platform, work, base_files)
@@ -155,6 +157,12 @@ def _base_files(settings: PretrainSettings, platform: PlatformSettings) -> Seque
         return [*configs, *resolve(platform, f"{path}/*.safetensors")]
     except InputError as error:
         raise InputError(f"{error}; {SAFETENSORS_ONLY}") from None
+
+
+def _origin(settings: PretrainSettings, base_files: Sequence[SourceFile]) -> BaseModel:
+    if settings.base.new is not None:
+        return BaseModel.new(settings.base.new.model_dump(mode="json"), settings.seed)
+    return BaseModel.existing(settings.base.path, {file.name: file.digest for file in base_files})
 
 
 def _base_model(

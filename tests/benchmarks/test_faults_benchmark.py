@@ -5,7 +5,7 @@ import pytest
 from benchmarks.faults import recipe, table
 from benchmarks.faults.attempt import Kill
 from benchmarks.faults.table import Run
-from benchmarks.faults.workspace import differences, finished, lost
+from benchmarks.faults.workspace import Finished, Undisturbed, differences, finished, lost
 from components.platform.manifest import Manifest
 from pipelines.recipe import load_recipe
 
@@ -35,6 +35,15 @@ def test_what_is_lost_and_what_differs(artifact, tmp_path):
     assert differences(before, finished(tmp_path / "runs")) == ["corpus/1"]
     gone = {name: found for name, found in again.items() if name != "sft/2"}
     assert (lost(again, gone), differences(again, gone)) == (5, ["sft/2"])
+
+
+def test_kills_fall_into_what_is_left_of_a_run():
+    whole = Undisturbed(
+        {"corpus/1": Finished("a", 1, 70_000_000_000), "sft/1": Finished("b", 1, 90_000_000_000)}, 50_000_000_000, 60.0
+    )
+    assert whole.seconds_left({}) == 60
+    assert whole.seconds_left({"corpus/1": Finished("a", 1, 5), "other/1": Finished("c", 1, 5)}) == 40
+    assert whole.seconds_left(whole.artifacts) == 20
 
 
 def test_the_short_recipe_is_one(tmp_path):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,9 @@ def make(tmp_path: Path):
 
 def test_a_chain_of_models(tracked, make):
     """Corpus and base → pretrained → SFT, with scores; all of it twice, as when a step runs again."""
-    settings = {"base": {"path": "models/llama-2.7b", "new": None}, "seed": 1}
     corpus = make("corpus", "c")
-    pretrained = make("pretrain", "p", settings=settings, sources={"models/llama-2.7b/a.json": "sha256:1"})
+    began_with = BaseModel.existing("models/llama-2.7b", {"models/llama-2.7b/a.json": "sha256:1"})
+    pretrained = replace(make("pretrain", "p"), metadata=began_with.as_metadata())
     tuned = make("sft", "s")
     runs = {}
     for _ in range(2):
@@ -113,7 +114,7 @@ def test_a_chain_of_models(tracked, make):
 
     of_base, of_tuned = (tracker.client.get_logged_model(one) for one in (base, second))
     assert (of_base.name, of_base.status.value) == ("llama-2-7b", "READY")
-    assert of_base.tags["meditron.digest"] == BaseModel.of(pretrained).digest
+    assert of_base.tags["meditron.digest"] == began_with.digest
     assert of_tuned.source_run_id == runs["sft"].run_id
     assert of_tuned.tags["meditron.artifact"] == tuned.uri
     [score] = of_tuned.metrics
@@ -160,12 +161,11 @@ def test_to_read_makes_no_database(tmp_path):
     assert not (tmp_path / "none.db").exists()
 
 
-@pytest.mark.parametrize(
-    ("change", "same"),
-    [({}, True), ({"seed": 2}, False), ({"base": {"path": None, "new": {"hidden_size": 2}}}, False)],
-)
-def test_a_new_base_is_its_settings_and_seed(make, change, same):
-    settings = {"base": {"path": None, "new": {"hidden_size": 1}}, "seed": 1}
-    one, other = (make("pretrain", str(n), settings=s, sources={}) for n, s in enumerate((settings, settings | change)))
-    assert BaseModel.of(one).name == "new"
-    assert (BaseModel.of(one) == BaseModel.of(other)) is same
+def test_a_base_model_is_its_files_or_settings_and_seed():
+    new = BaseModel.new({"hidden_size": 1}, seed=1)
+    assert new == BaseModel.new({"hidden_size": 1}, seed=1)
+    assert new not in (BaseModel.new({"hidden_size": 2}, seed=1), BaseModel.new({"hidden_size": 1}, seed=2))
+    there = BaseModel.existing("llama", {"a": "sha256:1", "b": "sha256:2"})
+    assert there == BaseModel.existing("llama", {"b": "sha256:2", "a": "sha256:1"})
+    assert there != BaseModel.existing("llama", {"a": "sha256:1", "b": "sha256:3"})
+    assert (new.is_new, there.is_new) == (True, False)

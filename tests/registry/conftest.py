@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from components.platform.base_model import BaseModel
 from components.platform.context import PlatformSettings, TrackingSettings
 from components.platform.manifest import Manifest
 from components.platform.storage import sha256
@@ -107,9 +108,9 @@ def artifacts(tmp_path, data):
     )
     curves = {"metrics.jsonl": "".join(json.dumps(row) + "\n" for row in METRICS)}
     facts = {"layout": "TP4 × PP1 × DP1", "iterations": 2, "tokens": 6_553_600}
-    base = {"base": {"path": None, "new": {"hidden_size": 128}}, "seed": 1}
+    base = BaseModel.new({"hidden_size": 128}, seed=1)
     files = curves | {"model/model.safetensors": "w" * 100, "usage.json": json.dumps([START, START])}
-    pretrained = make("pretrain", "p", files, facts, TRAINED | base, corpus=corpus)
+    pretrained = make("pretrain", "p", files, facts | base.as_metadata(), TRAINED, corpus=corpus)
     files = curves | {"model/model.safetensors": "x" * 100}
     tuned = make("sft", "s", files, facts, TRAINED, sources=["eval/medqa.jsonl"], corpus=corpus, model=pretrained)
     quality = {"kl_per_token": 0.001, "top1_agreement": 0.99, "bytes_before": 100}

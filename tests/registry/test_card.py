@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard
 from components.platform.advisory import ADVISORY
 from components.platform.energy import EnergySettings
 from components.platform.manifest import Manifest
+from components.platform.predecessor import note_of
 from components.registry import stage
 from components.registry.card import without_front_matter
 from components.registry.settings import RegistrySettings
@@ -86,6 +87,8 @@ def test_every_figure_is_the_runs_own(card, artifacts):
     ):
         assert expected in text, expected
     assert "Harmful requests" not in text, "none was put"
+    assert "New in this version" not in text
+    assert "goes on from" not in text
 
 
 def test_what_was_not_done_is_said(card, artifacts):
@@ -111,6 +114,24 @@ def test_refusals_and_estimates(card, artifacts):
     assert "| harmful | 10 | 0.900 | 0.600 – 0.980 |" in text
     assert "| sft | 8 | 4.8 | 0.48 | estimated |" in text
     assert "from 400 watts per device, as the recipe says" in text
+
+
+def test_a_retrained_model_has_read_what_its_chain_has(card, artifacts):
+    corpus, pretrained = artifacts["corpus"], artifacts["pretrained"]
+    inputs = pretrained.made_by["inputs"] | {"base": pretrained.digest, "before/1": corpus.digest}
+    text = card(
+        corpus=replace(corpus, metadata=note_of([corpus])),
+        pretrained=replace(pretrained, made_by=pretrained.made_by | {"inputs": inputs}),
+    ).read_text()
+    for expected in (
+        "| guidelines | 40 | 18,000 | 2 | 800 |",
+        "New in this version: 9,100 of the train tokens.",
+        "| guidelines | 4 | cc-by | 40 | 18,000 |",
+        "left out:\n6 (pubmedqa 6).",
+        "This version goes on from the pretrained model of the one before it.",
+        f"| pretrained before | `{pretrained.digest}` |",
+    ):
+        assert expected in text, expected
 
 
 def test_people_are_spared_the_head(card):

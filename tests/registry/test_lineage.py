@@ -8,7 +8,7 @@ import pytest
 
 from components.platform.manifest import Manifest
 from components.platform.storage import sha256
-from components.registry.lineage import OTHER_FILES, licence_tag, lineage_tags, trace
+from components.registry.lineage import OTHER_FILES, lineage_tags, trace
 from components.registry.verify import verify
 
 
@@ -114,7 +114,3 @@ def test_on_s3_sizes_and_etags_are_compared(bucket, artifacts, data):
     now = verify(found, f"{bucket}/data")
     assert f"{bucket}/runs/weights: 5 bytes, the manifest says 4 bytes" in now.problems[0]
     assert "eval/medqa.jsonl: changed: etag:" in now.problems[1]
-
-
-def test_licences_are_told_by_their_share(artifacts):
-    assert licence_tag(artifacts["corpus"]) == {"corpus.licences": "cc-by, unknown, cc-by-sa"}
