@@ -40,4 +40,4 @@ def test_published_models(model: str, sequence_length: int, stages: int, counts:
     sizes = published_sizes(model)
     vocabulary = sizes.vocab_size * sizes.hidden_size
     head = head_cost(vocabulary, sizes.layer_matrix_parameters, sizes.query_width, sequence_length)
-    assert layers_per_stage(sizes.num_layers, stages, head) == counts
+    assert layers_per_stage(sizes.num_hidden_layers, stages, head) == counts

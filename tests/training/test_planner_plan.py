@@ -118,9 +118,9 @@ def test_all_gpus_of_a_node_share_its_network() -> None:
     ("changes", "message"),
     [
         ({"layout": ParallelLayout(16, 1, 1)}, "num_key_value_heads 8 is not divisible by tensor_parallel_size 16"),
-        ({"layout": ParallelLayout(1, 81, 1)}, "pipeline_parallel_size 81 is more than the 80 layers"),
+        ({"layout": ParallelLayout(1, 81, 1)}, "pipeline_parallel_size 81 is more than num_hidden_layers 80"),
         ({"layout": ParallelLayout(1, 1, 3)}, "global_batch_size 512 is not divisible by micro_batch_size 2 × .* = 6"),
-        ({"sequence_length": 8192}, "sequence_length 8192 is more than the model's 4096"),
+        ({"sequence_length": 8192}, "sequence_length 8192 is more than the model's max_position_embeddings 4096"),
     ],
 )
 def test_impossible_runs_are_refused(changes: dict, message: str) -> None:

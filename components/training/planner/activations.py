@@ -48,7 +48,7 @@ def _attention_bytes(run: PlannedRun) -> float:
     attention = element * (2 * sizes.query_width + 2 * sizes.kv_width) / tensor
     if sizes.layer.fused_qkv:
         attention += element * (sizes.query_width + sizes.kv_width) / tensor
-    log_sum_exp = FP32_BYTES * sizes.num_heads / tensor
+    log_sum_exp = FP32_BYTES * sizes.num_attention_heads / tensor
     return attention + log_sum_exp
 
 

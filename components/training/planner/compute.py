@@ -102,7 +102,7 @@ class Workload:
 
     def model_seconds(self, hardware: Hardware) -> float:
         """Seconds per token of the whole model on `tensor` GPUs."""
-        return self.sizes.num_layers * self.layer_seconds(hardware) + self.head_seconds(hardware)
+        return self.sizes.num_hidden_layers * self.layer_seconds(hardware) + self.head_seconds(hardware)
 
 
 def layer_matmul_flops(sizes: ModelSizes) -> float:

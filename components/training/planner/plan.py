@@ -83,7 +83,7 @@ class Plan:
         sizes = self.run.sizes
         flops = parameter_flops(sizes.parameters)
         if with_attention:
-            flops += attention_flops(sizes.num_layers, sizes.query_width, self.run.sequence_length)
+            flops += attention_flops(sizes.num_hidden_layers, sizes.query_width, self.run.sequence_length)
         peak = self.hardware.peak_flops(self.run.dtype) * self.run.layout.world_size
         return flops * self.tokens_per_second / peak
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from components.platform.errors import SettingsError
+from components.training.models.common.config import layout_problems
 from components.training.parallel.layout import ParallelLayout
 from components.training.planner.sizes import ModelSizes
 from components.training.settings import PretrainSettings, RecomputeKind
@@ -61,24 +62,7 @@ class PlannedRun:
 
     def problems(self) -> list[str]:
         """Why this can't be trained; empty when it can."""
-        tensor, sizes = self.layout.tensor_parallel_size, self.sizes
-        problems = [
-            f"{name} {value} is not divisible by tensor_parallel_size {tensor}"
-            for name, value in (
-                ("num_attention_heads", sizes.num_heads),
-                ("num_key_value_heads", sizes.num_kv_heads),
-                ("intermediate_size", sizes.intermediate_size),
-                ("sequence_length", self.sequence_length),
-            )
-            if value % tensor
-        ]
-        if sizes.num_layers < self.layout.pipeline_parallel_size:
-            problems.append(
-                f"pipeline_parallel_size {self.layout.pipeline_parallel_size} is more than the {sizes.num_layers} "
-                "layers"
-            )
-        if self.sequence_length > sizes.max_positions:
-            problems.append(f"sequence_length {self.sequence_length} is more than the model's {sizes.max_positions}")
+        problems = layout_problems(self.sizes, self.layout, self.sequence_length)
         together = self.micro_batch_size * self.layout.data_parallel_size
         if self.global_batch_size % together:
             problems.append(

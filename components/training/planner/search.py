@@ -73,10 +73,10 @@ def _candidates(gpus: int, global_batch_size: int) -> Iterator[tuple[ParallelLay
 def _against(run: PlannedRun, layout: ParallelLayout) -> str | None:
     """Why the model can't be cut in this way; None when it can."""
     tensor, sizes = layout.tensor_parallel_size, run.sizes
-    divided = (sizes.num_heads, sizes.num_kv_heads, sizes.intermediate_size, run.sequence_length)
+    divided = (sizes.num_attention_heads, sizes.num_key_value_heads, sizes.intermediate_size, run.sequence_length)
     if any(size % tensor for size in divided):
         return MODEL_DOES_NOT_DIVIDE
-    return TOO_FEW_LAYERS if sizes.num_layers < layout.pipeline_parallel_size else None
+    return TOO_FEW_LAYERS if sizes.num_hidden_layers < layout.pipeline_parallel_size else None
 
 
 def _divisors(number: int) -> list[int]:

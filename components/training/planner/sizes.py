@@ -19,20 +19,20 @@ class ModelSizes:
     """A decoder-only transformer.
 
     Attributes:
-        hidden_size, num_layers, num_heads, num_kv_heads, head_dim, intermediate_size, vocab_size: as usual.
-        max_positions: longest sequence, in tokens.
+        hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, intermediate_size,
+            vocab_size, max_position_embeddings: as in Hugging Face's config.json.
         layer: how a decoder layer is built.
         tied_embeddings: the head uses the embedding's weights.
     """
 
     hidden_size: int
-    num_layers: int
-    num_heads: int
-    num_kv_heads: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
     head_dim: int
     intermediate_size: int
     vocab_size: int
-    max_positions: int
+    max_position_embeddings: int
     layer: LayerTraits
     tied_embeddings: bool = False
 
@@ -41,25 +41,25 @@ class ModelSizes:
         """The sizes of a model that can be trained."""
         return cls(
             hidden_size=config.hidden_size,
-            num_layers=config.num_hidden_layers,
-            num_heads=config.num_attention_heads,
-            num_kv_heads=config.num_key_value_heads,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            num_key_value_heads=config.num_key_value_heads,
             head_dim=config.head_dim,
             intermediate_size=config.intermediate_size,
             vocab_size=config.vocab_size,
-            max_positions=config.max_position_embeddings,
+            max_position_embeddings=config.max_position_embeddings,
             layer=config.layer_traits,
             tied_embeddings=config.tie_word_embeddings,
         )
 
     @property
     def query_width(self) -> int:
-        return self.num_heads * self.head_dim
+        return self.num_attention_heads * self.head_dim
 
     @property
     def kv_width(self) -> int:
         """Width of the keys, and of the values."""
-        return self.num_kv_heads * self.head_dim
+        return self.num_key_value_heads * self.head_dim
 
     @property
     def norm_parameters(self) -> int:
@@ -80,7 +80,7 @@ class ModelSizes:
     def parameters(self) -> int:
         """All parameters, without the padding of the vocabulary."""
         vocabulary = self.vocab_size * self.hidden_size * (1 if self.tied_embeddings else 2)
-        return self.num_layers * self.layer_parameters + vocabulary + self.norm_parameters
+        return self.num_hidden_layers * self.layer_parameters + vocabulary + self.norm_parameters
 
 
 def published_sizes(folder_name: str) -> ModelSizes:

@@ -46,7 +46,7 @@ def cut_stages(run: PlannedRun) -> list[Stage]:
             is_first=index == 0,
             is_last=index == count - 1,
         )
-        for index, layers in enumerate(layers_per_stage(sizes.num_layers, count, head))
+        for index, layers in enumerate(layers_per_stage(sizes.num_hidden_layers, count, head))
     ]
 
 

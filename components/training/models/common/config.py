@@ -150,7 +150,17 @@ def layer_matrix_parameters(config: ModelConfig) -> int:
     return config.hidden_size * (attention + config.layer_traits.mlp_matrices * config.intermediate_size)
 
 
-def layout_problems(config: ModelConfig, layout: ParallelLayout, sequence_length: int) -> list[str]:
+class DividedSizes(Protocol):
+    """What a layout divides: of a model, or of one that is only planned."""
+
+    num_attention_heads: int
+    num_key_value_heads: int
+    num_hidden_layers: int
+    intermediate_size: int
+    max_position_embeddings: int
+
+
+def layout_problems(sizes: DividedSizes, layout: ParallelLayout, sequence_length: int) -> list[str]:
     """Why a model can't be trained in this layout at this sequence length; empty when it can.
 
     A tensor-parallel rank holds whole key/value heads, so multi-query models don't split. Falcon 7B, the one there is,
@@ -160,26 +170,26 @@ def layout_problems(config: ModelConfig, layout: ParallelLayout, sequence_length
         f"{name} {value} is not divisible by tensor_parallel_size {layout.tensor_parallel_size}; "
         f"choose a tensor_parallel_size that divides it"
         for name, value in (
-            ("num_attention_heads", config.num_attention_heads),
-            ("num_key_value_heads", config.num_key_value_heads),
-            ("intermediate_size", config.intermediate_size),
+            ("num_attention_heads", sizes.num_attention_heads),
+            ("num_key_value_heads", sizes.num_key_value_heads),
+            ("intermediate_size", sizes.intermediate_size),
             ("sequence_length", sequence_length),
         )
         if value % layout.tensor_parallel_size
     ]
-    if config.num_attention_heads % config.num_key_value_heads:
+    if sizes.num_attention_heads % sizes.num_key_value_heads:
         problems.append(
-            f"num_attention_heads {config.num_attention_heads} is not a multiple of num_key_value_heads "
-            f"{config.num_key_value_heads}: each key/value head serves the same number of query heads"
+            f"num_attention_heads {sizes.num_attention_heads} is not a multiple of num_key_value_heads "
+            f"{sizes.num_key_value_heads}: each key/value head serves the same number of query heads"
         )
-    if config.num_hidden_layers < layout.pipeline_parallel_size:
+    if sizes.num_hidden_layers < layout.pipeline_parallel_size:
         problems.append(
             f"pipeline_parallel_size {layout.pipeline_parallel_size} is more than num_hidden_layers "
-            f"{config.num_hidden_layers}: each stage needs at least one layer"
+            f"{sizes.num_hidden_layers}: each stage needs at least one layer"
         )
-    if sequence_length > config.max_position_embeddings:
+    if sequence_length > sizes.max_position_embeddings:
         problems.append(
             f"sequence_length {sequence_length} is more than the model's max_position_embeddings "
-            f"{config.max_position_embeddings}"
+            f"{sizes.max_position_embeddings}"
         )
     return problems
