@@ -51,7 +51,8 @@ def run(
 
     def work(folder: Path) -> dict[str, Any]:
         if not (folder / results.ITEMS).exists():
-            results.write_items(folder, evaluate(settings, platform, model.local() / "model", label, folder))
+            weights = model.local("model/") / "model"  # not the same in another format beside it
+            results.write_items(folder, evaluate(settings, platform, weights, label, folder))
         verdicts = results.read_items(folder / results.ITEMS)
         rows = score(settings, verdicts, label, baseline)
         write_atomically(folder / results.RESULTS, json.dumps(rows, indent=1))

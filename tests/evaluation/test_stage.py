@@ -1,6 +1,7 @@
 """The whole stage: results, report, resumption, comparison."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from components.evaluation import __main__, results, rounds, stage
 from components.evaluation.results import Verdict
 from components.evaluation.settings import EvaluationSettings
 from components.platform.context import PlatformSettings, TrackingSettings
-from components.platform.manifest import Manifest
+from components.platform.manifest import FileEntry, Manifest
 
 SETTINGS = EvaluationSettings(max_items=20, batch_size=8)
 ALL_MODES = EvaluationSettings(
@@ -59,6 +60,12 @@ def test_results_add_up(evaluation):
     assert evaluation.metadata["pubmedqa/top_token/accuracy"] == rows[0]["accuracy"]
     mean = sum(row["accuracy"] for row in rows) / 3
     assert evaluation.metadata["macro_average/top_token/accuracy"] == pytest.approx(mean)
+
+
+def test_the_model_in_another_format_is_not_fetched(model, platform):
+    other = FileEntry("model-gemm/model.safetensors", 1, 64 * "0")  # not there
+    settings = EvaluationSettings(benchmarks=("pubmedqa",), max_items=2)
+    stage.run(settings, platform, model=replace(model, files=(*model.files, other)), label="tiny")
 
 
 def test_every_mode_has_its_rows(everything):
