@@ -53,7 +53,7 @@ class Lineage:
         Raises:
             InputError: MLflow has no such version.
         """
-        version = find_version(ModelRegistry.at(uri), model)
+        version = find_version(ModelRegistry(uri), model)
         return cls(uri, version, trace(version.tags, lambda digest: recorded_manifest(uri, version.run_id, digest)))
 
     def role(self, role: str) -> Artifact | None:

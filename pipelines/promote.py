@@ -11,6 +11,7 @@ from rich.table import Table
 
 from components.platform.errors import InputError
 from components.platform.tracking.models import ModelRegistry, RegisteredVersion
+from components.platform.tracking.tracker import tracking_uri
 from components.registry.contest import DECISION, DECISION_URI
 from components.registry.promotion import CHAMPION, PROMOTION_TAG, promote
 from pipelines.recipe import Recipe
@@ -25,7 +26,7 @@ def promote_by_hand(recipe: Recipe, number: int, reason: str) -> None:
     if not reason.strip():
         raise InputError("--reason: expected why this version is to be champion; it is kept with the version")
     name = recipe.registry.model_name
-    registry = ModelRegistry(recipe.platform)
+    registry = ModelRegistry(tracking_uri(recipe.platform))
     version, champion = registry.get(name, number), registry.find(name, CHAMPION)
     if champion is not None and champion.version == number:
         raise InputError(f"{name}: version {number} is the champion already")
@@ -39,7 +40,7 @@ def promote_by_hand(recipe: Recipe, number: int, reason: str) -> None:
 def show_versions(recipe: Recipe) -> None:
     """Print all versions: what the gate decided, and when, by whom and why each became champion."""
     name = recipe.registry.model_name
-    versions = ModelRegistry(recipe.platform).versions(name)
+    versions = ModelRegistry(tracking_uri(recipe.platform)).versions(name)
     if not versions:
         raise InputError(f"MLflow at {recipe.platform.tracking.uri} has no model {name}; run the recipe first")
     table = Table(title=f"Versions of {name}", title_justify="left", box=None, pad_edge=False)

@@ -14,6 +14,7 @@ from types import FrameType
 
 import psutil
 from kfp import local
+from rich.text import Text
 
 from components.platform.errors import UserError
 from components.platform.manifest import Manifest
@@ -53,7 +54,10 @@ def run(submission: Submission) -> Manifest | None:
             status = "KILLED"
             raise
         except RuntimeError as error:  # what kfp.local raises when a step fails
-            raise UserError(f"{error}\nThe step's own output above says why. Run again to go on from there.") from None
+            message = Text.from_ansi(str(error)).plain  # it comes in colours
+            raise UserError(
+                f"{message}\nThe step's own output above says why. Run again to go on from there."
+            ) from None
         finally:
             finish_pipeline(recipe.platform, status)
     return Manifest.load(registered) if registered else None

@@ -11,6 +11,7 @@ from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
 from components.platform.manifest import Manifest
 from components.platform.tracking.models import ModelRegistry
+from components.platform.tracking.tracker import tracking_uri
 
 PREDECESSOR_TAG = "meditron.predecessor"
 """Tag of a pipeline run: the number of the version that it goes on from."""
@@ -39,7 +40,7 @@ class Predecessor:
         Raises:
             InputError: there is none, or what it was made from is gone or was changed.
         """
-        registry = ModelRegistry(platform)
+        registry = ModelRegistry(tracking_uri(platform))
         found = registry.get(name, wanted) if wanted.isdecimal() else registry.find(name, wanted)
         if found is None:
             raise InputError(

@@ -39,6 +39,7 @@ def register(
     from components.platform.tracking.logged_models import log_input_model
     from components.platform.tracking.models import ModelRegistry
     from components.platform.tracking.submissions import submission_tags
+    from components.platform.tracking.tracker import tracking_uri
     from components.registry import stage
     from components.registry.card import without_front_matter
     from components.registry.contest import settle
@@ -63,7 +64,7 @@ def register(
         step.finish(manifest, registered, report)
         step.tracked.log_artifact(manifest.fetch(CARD_NAME))
 
-        registry, name = ModelRegistry(step.platform), step.settings.model_name
+        registry, name = ModelRegistry(tracking_uri(step.platform)), step.settings.model_name
         step.tracked.log_dataset(artifacts["corpus"], "training")
         model_id = log_input_model(step.tracked, artifacts["quantized"])
         place = join(artifacts["quantized"].uri, "model")

@@ -40,7 +40,7 @@ def version(tmp_path, mlflow_uri, monkeypatch):
     submission = Submission.of("laptop", data=str(tmp_path))
     record_submission(platform, submission.to_json())
     with stage_run(platform, "register", {}) as run:
-        registry = ModelRegistry(platform)
+        registry = ModelRegistry(platform.tracking.uri)
         tags = lineage_tags(artifacts) | submission_tags(platform)
         version = registry.register("tiny", f"{quantized.uri}/model", run.run_id, tags)
         registry.set_alias(version, "champion")

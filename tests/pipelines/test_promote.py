@@ -1,6 +1,7 @@
 """A person overrides the gate: recorded with a reason, forward and back."""
 
 import json
+import shutil
 
 import pytest
 
@@ -24,8 +25,8 @@ def promote(tmp_path, monkeypatch):
 def registry(promote):
     """Two versions of the recipe's model; none is champion."""
     platform = load_recipe("recipe.yaml").platform
-    registry = ModelRegistry(platform)
     with stage_run(platform, "register", {}) as run:
+        registry = ModelRegistry(platform.tracking.uri)
         for model in ("a", "b"):
             registry.register("meditron-laptop", f"/models/{model}", run.run_id, {"decision": "kept as challenger"})
     return registry
@@ -72,6 +73,10 @@ def test_the_champion_is_not_promoted_again(promote, registry, capsys):
     assert "version 1 is the champion already" in capsys.readouterr().err
 
 
-def test_no_versions(promote, capsys):
+def test_no_versions(promote, capsys, tmp_path, empty_mlflow):
+    assert promote() == 1
+    assert "mlflow.db: no such file; expected the database of MLflow" in capsys.readouterr().err
+    assert not (tmp_path / "mlflow.db").exists(), "to look makes none"
+    shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
     assert promote() == 1
     assert "has no model meditron-laptop; run the recipe first" in capsys.readouterr().err

@@ -13,7 +13,6 @@ import mlflow
 import pytest
 import yaml
 
-from components.platform.context import PlatformSettings, TrackingSettings
 from components.platform.manifest import Manifest
 from components.platform.tracking.models import ModelRegistry
 from tests.pipelines.test_laptop_run import MEDITRON, SAMPLE, finished, make_home
@@ -65,8 +64,7 @@ def home(tmp_path_factory) -> Path:
 
 
 def registry(home: Path) -> ModelRegistry:
-    tracking = TrackingSettings(uri=f"sqlite:///{home}/runs/mlflow.db")
-    return ModelRegistry(PlatformSettings(data="", workspace="", tracking=tracking))
+    return ModelRegistry(f"sqlite:///{home}/runs/mlflow.db")
 
 
 def make_champion(home: Path, number: int) -> dict[str, Any]:

@@ -247,7 +247,7 @@ def test_pipeline_logs_and_registers(
     with stage_run(platform, "register", {"model_name": "tiny"}) as run:
         run.log_history([{"iteration": step, "loss": 8.0 - step} for step in range(3)])
         run.log_artifact(report)
-        registry = ModelRegistry(platform)
+        registry = ModelRegistry(platform.tracking.uri)
         version = registry.register("tiny", "s3://meditron/awq/1", run.run_id, {"sft.digest": "1"})
         registry.set_alias(version, "challenger")
         on_a_volume = registry.register("tiny", "/mnt/meditron/runs/awq/2/model", run.run_id, {})

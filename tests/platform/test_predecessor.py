@@ -40,8 +40,9 @@ def champion(platform, tmp_path, tiny):
     made = {role: artifact(tmp_path / role, role) for role in ("corpus", "pretrained")}
     tags = {f"{role}.uri": manifest.uri for role, manifest in made.items()}
     tags |= {f"{role}.digest": manifest.digest for role, manifest in made.items()}
-    registry = ModelRegistry(platform)
-    version = registry.register(tiny, f"/models/{tiny}", Tracker(platform).run_of("register", "run-1"), tags)
+    run_id = Tracker(platform).run_of("register", "run-1")
+    registry = ModelRegistry(platform.tracking.uri)
+    version = registry.register(tiny, f"/models/{tiny}", run_id, tags)
     registry.set_alias(version, "champion")
     return made
 

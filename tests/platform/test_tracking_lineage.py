@@ -138,7 +138,7 @@ def test_a_version_stands_for_the_logged_model(tracked, make):
     model = make("awq", "q")
     with stage_run(tracked, "register", {}) as run:
         model_id = log_input_model(run, model)
-        registry = ModelRegistry(tracked)
+        registry = ModelRegistry(tracked.tracking.uri)
         name = tracked.tracking.experiment.replace("[", "-").replace("]", "")
         version = registry.register(name, f"{model.uri}/model", run.run_id, {}, model_id=model_id)
         assert registry.register(name, f"{model.uri}/model", run.run_id, {}, model_id=model_id) == version
@@ -147,7 +147,7 @@ def test_a_version_stands_for_the_logged_model(tracked, make):
     client = Tracker(tracked).client
     found = client.get_model_version(name, str(version.version))
     assert len(found.description) == 5000
-    assert ModelRegistry.at(tracked.tracking.uri).get(name, version.version) == version
+    assert ModelRegistry(tracked.tracking.uri).get(name, version.version) == version
     if tracked.tracking.uri.startswith("http"):
         assert found.source == f"models:/{model_id}"
         assert name in client.get_logged_model(model_id).tags["mlflow.modelVersions"]

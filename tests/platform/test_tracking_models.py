@@ -14,7 +14,7 @@ def run_id(platform):
 
 
 def test_one_version_per_source(platform, run_id):
-    registry = ModelRegistry(platform)
+    registry = ModelRegistry(platform.tracking.uri)
     first = registry.register("tiny", "/models/a", run_id, {"sft.digest": "1"})
     again = registry.register("tiny", "/models/a", run_id, {"sft.digest": "1"})
     other = registry.register("tiny", "/models/b", run_id, {"sft.digest": "2"})
@@ -24,7 +24,7 @@ def test_one_version_per_source(platform, run_id):
 
 
 def test_an_alias_moves_from_version_to_version(platform, run_id):
-    registry = ModelRegistry(platform)
+    registry = ModelRegistry(platform.tracking.uri)
     assert registry.find("tiny", "champion") is None
     first = registry.register("tiny", "/models/a", run_id, {})
     assert registry.find("tiny", "champion") is None
@@ -38,7 +38,7 @@ def test_an_alias_moves_from_version_to_version(platform, run_id):
 
 
 def test_tags_are_added_to_those_that_are_there(platform, run_id):
-    registry = ModelRegistry(platform)
+    registry = ModelRegistry(platform.tracking.uri)
     version = registry.register("tiny", "/models/a", run_id, {"a": "1"})
     registry.set_tags(version, {"b": "2"})
     assert registry.get("tiny", 1).tags == {"a": "1", "b": "2", "meditron.model": "/models/a"}
@@ -46,7 +46,7 @@ def test_tags_are_added_to_those_that_are_there(platform, run_id):
 
 @pytest.mark.parametrize(("name", "version"), [("tiny", 7), ("other", 1), ("tiny", "champion")])
 def test_a_version_that_is_not_there_is_named(platform, run_id, name, version):
-    registry = ModelRegistry(platform)
+    registry = ModelRegistry(platform.tracking.uri)
     registry.register("tiny", "/models/a", run_id, {})
     with pytest.raises(InputError, match=f"no version {version} of model {name}"):
         registry.get(name, version)

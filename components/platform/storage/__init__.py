@@ -57,6 +57,8 @@ def find(root: str, pattern: str, follow_links: bool = False) -> list[Found]:
     elif is_s3(root):
         found = list(s3.listed(root, globs.checked(pattern)))
     else:
+        if not Path(root).is_dir():
+            raise InputError(f"{root}: no such folder; expected the root of the source files (--data, MEDITRON_DATA)")
         paths = [path for path in Path(root).glob(globs.checked(pattern)) if path.is_file()]
         if not follow_links:
             refuse_links_out_of(Path(root), paths)

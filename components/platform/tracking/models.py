@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
-from components.platform.context import PlatformSettings
 from components.platform.errors import InputError
 from components.platform.manifest import Manifest
-from components.platform.tracking.tracker import Tracker, existing_client
+from components.platform.tracking.tracker import existing_client
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -55,22 +54,11 @@ class RegisteredVersion:
 
 
 class ModelRegistry:
-    """The registered models of a platform's MLflow."""
+    """The registered models of an MLflow that is there."""
 
-    def __init__(self, platform: PlatformSettings) -> None:
-        tracker = Tracker(platform)
-        self._client, self.uri = tracker.client, tracker.uri
-
-    @classmethod
-    def at(cls, uri: str) -> ModelRegistry:
-        """Those of the MLflow at an address, to read.
-
-        Raises:
-            InputError: there is no such database.
-        """
-        registry = cls.__new__(cls)
-        registry._client, registry.uri = existing_client(uri), uri
-        return registry
+    def __init__(self, uri: str) -> None:
+        """Raises InputError: there is no such database."""
+        self._client, self.uri = existing_client(uri), uri
 
     def register(
         self, name: str, source: str, run_id: str, tags: Mapping[str, str], model_id: str | None = None

@@ -19,7 +19,7 @@ GOOD, BAD = {"pubmedqa": "+" * 20}, {"pubmedqa": "-" * 20}
 
 @pytest.fixture
 def registry(platform):
-    return ModelRegistry(platform)
+    return ModelRegistry(platform.tracking.uri)
 
 
 @pytest.fixture
