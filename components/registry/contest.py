@@ -12,6 +12,7 @@ from components.platform.tracking.models import ModelRegistry, RegisteredVersion
 from components.registry.gate.decision import DECISION as DECISION_FILE
 from components.registry.gate.decision import decide
 from components.registry.gate.settings import Contest, GateSettings
+from components.registry.lineage import lineage_tags
 from components.registry.promotion import CHALLENGER, CHAMPION, promote
 
 DECISION_URI, DECISION_DIGEST, DECISION = "decision.uri", "decision.digest", "decision"
@@ -40,12 +41,16 @@ def settle(
 ) -> Outcome:
     """Make a version challenger, and champion if the rules hold; the decision is noted in its tags.
 
+    A champion stays one; from now on others are compared with what it was asked last.
+
     Args:
         artifacts: what the version was made from, by role.
 
     Raises:
         UserError: another version became champion while this one was compared.
     """
+    asked = {role: artifact for role, artifact in artifacts.items() if role.endswith("_evaluation")}
+    registry.set_tags(version, lineage_tags(asked))  # a model that has its version already may have been asked anew
     champion = registry.find(version.name, CHAMPION)
     if champion is not None and champion.version == version.version:
         return Outcome(_earlier(champion), "is the champion already")

@@ -132,8 +132,10 @@ class ModelRegistry:
         self._client.set_registered_model_alias(version.name, alias, str(version.version))
 
     def set_tags(self, version: RegisteredVersion, tags: Mapping[str, str]) -> None:
+        """Those that are so already cost no request."""
         for key, value in tags.items():
-            self._client.set_model_version_tag(version.name, str(version.version), key, value)
+            if version.tags.get(key) != value:
+                self._client.set_model_version_tag(version.name, str(version.version), key, value)
 
     def _aliases(self, name: str) -> dict[str, str]:
         """Which version each alias points at."""

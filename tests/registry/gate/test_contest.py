@@ -27,11 +27,11 @@ def enter(registry, platform, evaluation, corpus):
     """Registers a version with these verdicts and lets it meet the champion: (version, outcome)."""
     searched = corpus(["pubmedqa"])
 
-    def enter_version(label, verdicts, **options):
+    def enter_version(label, verdicts, model=None, **options):
         scored = evaluation(label, verdicts, **options)
         artifacts = {"corpus": searched, "tuned_evaluation": scored, "quantized_evaluation": scored}
         with stage_run(platform, "register", {}) as run:
-            version = registry.register("tiny", f"/models/{label}", run.run_id, lineage_tags(artifacts))
+            version = registry.register("tiny", f"/models/{model or label}", run.run_id, lineage_tags(artifacts))
         return version, settle(registry, version, GateSettings(), artifacts, platform)
 
     return enter_version
@@ -49,6 +49,18 @@ def test_the_first_version_is_champion_if_it_is_sound(registry, enter):
     page = outcome.decision.fetch("decision.html").read_text()
     assert "tiny version 1: promoted to champion" in page
     assert "There was no champion to compare with." in page
+
+
+def test_a_champion_that_is_asked_anew_is_compared_by_what_it_says_then(registry, enter):
+    enter("first", BAD)
+    tags = registry.get("tiny", 1).tags
+    _, outcome = enter("asked anew", GOOD, model="first")
+    assert outcome.says == "is the champion already"
+    champion = registry.find("tiny", CHAMPION)
+    assert champion.version == 1
+    assert champion.tags["quantized_evaluation.digest"] != tags["quantized_evaluation.digest"]
+    _, outcome = enter("second", GOOD)
+    assert outcome.says.startswith("stays challenger"), "as good as the new answers, though better than the old ones"
 
 
 def test_the_first_version_is_not_champion_if_its_corpus_was_not_searched(registry, enter):
