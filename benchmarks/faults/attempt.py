@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ RUN = "import sys; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
 ARGUMENTS = ["run", "--recipe", "recipe.yaml", "--data", str(SAMPLE)]
 LEFT_ALONE_SECONDS = 30.0  # until every process of a killed run has to be gone
 LOG = "log.txt"
+FUNCTION = "--function_to_execute"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Kill:
     """A process that was killed.
 
     Attributes:
-        step: of the DAG, that was running; "start" before the first one.
+        step: of the DAG, that was running; "between steps" if none was.
         victim: what it was.
         orphans: processes of the run that lived on.
     """
@@ -52,10 +52,10 @@ def attempt(home: Path, kill_after: float | None, chance: random.Random) -> Kill
     try:
         return run.wait(timeout=kill_after)
     except psutil.TimeoutExpired:
-        return _kill_one(home, run, chance)
+        return _kill_one(run, chance)
 
 
-def _kill_one(home: Path, run: psutil.Popen, chance: random.Random) -> Kill | int:
+def _kill_one(run: psutil.Popen, chance: random.Random) -> Kill | int:
     family = [run, *run.children(recursive=True)]
     candidates = [(process, kind) for process in family if (kind := _kind(process, run))]
     if not candidates:  # it ended this very moment
@@ -63,7 +63,7 @@ def _kill_one(home: Path, run: psutil.Popen, chance: random.Random) -> Kill | in
     # First what kind, or the eight ranks would be hit eight times as often.
     kind = chance.choice(sorted({kind for _, kind in candidates}))
     victim = chance.choice([process for process, its_kind in candidates if its_kind == kind])
-    step = _step(home)
+    step = _step(victim, family)
     with suppress(psutil.NoSuchProcess):
         victim.kill()
     orphans = _outlived(run, family)
@@ -106,6 +106,19 @@ def _kind(process: psutil.Process, run: psutil.Popen) -> str:
     return ""
 
 
-def _step(home: Path) -> str:
-    begun = re.findall(r"Executing task '([\w-]+)'", (home / LOG).read_text(errors="replace"))
-    return begun[-1] if begun else "start"
+def _step(victim: psutil.Process, family: list[psutil.Process]) -> str:
+    """The step that a process belongs to; of one that is above all steps, what was running."""
+    with suppress(psutil.NoSuchProcess):
+        for process in (victim, *victim.parents()):
+            if name := _function(process):
+                return name
+    return next(filter(None, map(_function, family)), "between steps")
+
+
+def _function(process: psutil.Process) -> str:
+    """What KFP's executor is told to execute."""
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        command = process.cmdline()
+        if FUNCTION in command[:-1]:
+            return command[command.index(FUNCTION) + 1].replace("_", "-")
+    return ""
