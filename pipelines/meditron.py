@@ -61,12 +61,12 @@ def meditron(submission: Submission) -> BaseComponent:
 
     @dsl.pipeline(name=f"meditron-{recipe.name}", description=meditron.__doc__)
     def pipeline() -> None:
-        step(record_submission, recipe.registry, submission=submission.to_json())
+        recorded = step(record_submission, recipe.registry, submission=submission.to_json())  # before all else
         if submission.continue_from is None:
-            train(build(predecessor="").output, predecessor="")
+            train(build(predecessor="").after(recorded).output, predecessor="")
             return
         model = {"model": recipe.registry.model_name, "continue_from": submission.continue_from}
-        predecessor = step(look_for_news, recipe.corpus, **model).output
+        predecessor = step(look_for_news, recipe.corpus, **model).after(recorded).output
         # kfp.local can only decide on what a component returns without a name for it
         with dsl.If(predecessor != ""):
             corpus = build(predecessor).output

@@ -14,7 +14,7 @@ from pipelines.versions import code_version
 NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 DEPENDENCIES = {
     "record-submission": set(),
-    "corpus": set(),
+    "corpus": {"record-submission"},
     "pretrain": {"corpus"},
     "sft": {"corpus", "pretrain"},
     "quantize": {"corpus", "sft"},
@@ -170,6 +170,7 @@ def test_a_retraining_is_the_same_behind_two_conditions(tmp_path, name):
     assert main(["compile", "--recipe", name, "--continue-from", "champion", "-o", str(tmp_path / "p.yaml")]) == 0
     pipeline, _ = yaml.safe_load_all((tmp_path / "p.yaml").read_text())
     tasks, components = pipeline["root"]["dag"]["tasks"], pipeline["components"]
+    assert tasks["look-for-news"]["dependentTasks"] == ["record-submission"]
     parameters = tasks["look-for-news"]["inputs"]["parameters"]
     assert parameters["continue_from"]["runtimeValue"]["constant"] == "champion"
     assert parameters["model"]["runtimeValue"]["constant"] == load_recipe(name).registry.model_name

@@ -134,6 +134,8 @@ def test_everything_is_accounted_for_in_mlflow(home):
     [quantized] = finished(home, "awq")
     assert version.source == f"{quantized.uri}/model"
     assert version.tags["quantized.digest"] == quantized.digest
+    assert version.tags["meditron.recipe"] == hashlib.sha256((home / "recipe.yaml").read_bytes()).hexdigest()
+    assert version.tags["meditron.code"] == code_version()
     assert version.tags["corpus.digest"] == finished(home, "corpus")[0].digest
 
 
