@@ -18,9 +18,10 @@ def training(model: Manifest) -> dict[str, Any]:
         "hours": sum(start.seconds for start in made) / 3600,
         "starts": len(made),
     }
-    names = ("sequence_length", "global_batch_size", "lr", "min_lr", "weight_decay", "dtype")
+    names = ("sequence_length", "global_batch_size", "min_lr", "weight_decay", "dtype")
     return {name: settings[name] for name in names} | {
         "layout": model.metadata["layout"],
+        "peak_lr": model.metadata["peak_lr"],  # of a retraining another one than that of the settings
         "iterations": model.metadata["iterations"],
         "tokens": model.metadata["tokens"],
         "taken": taken if made else None,

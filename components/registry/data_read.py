@@ -18,7 +18,7 @@ class Source:
     """What was read of one source under one licence.
 
     Attributes:
-        files: of the source, under whatever licence.
+        files: of the source, under whatever licence; one that several corpora were made from counts once.
     """
 
     name: str
@@ -53,14 +53,14 @@ def token_table(corpora: Sequence[Manifest]) -> dict[str, dict[str, dict[str, in
 
 def sources(corpora: Sequence[Manifest]) -> list[Source]:
     """In the order in which sources and licences turn up."""
-    files, read = Counter[str](), dict[tuple[str, str], Counter[str]]()
+    files, read = dict[str, set[str]](), dict[tuple[str, str], Counter[str]]()
     for corpus in corpora:
         for row in corpus.read_json(SOURCES):
-            files[row["source"]] += len(row["files"])
+            files.setdefault(row["source"], set()).update(row["files"])
             for counts in row["licences"]:
                 of_licence = read.setdefault((row["source"], counts["licence"]), Counter())
                 of_licence.update({name: counts[name] for name in ("documents", "tokens")})
-    return [Source(name, files[name], licence, **counts) for (name, licence), counts in read.items()]
+    return [Source(name, len(files[name]), licence, **counts) for (name, licence), counts in read.items()]
 
 
 def licence_tag(corpora: Sequence[Manifest]) -> dict[str, str]:

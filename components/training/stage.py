@@ -276,6 +276,7 @@ def _facts(job: TrainingJob, rows: Sequence[dict[str, float]]) -> dict[str, Any]
     facts = {
         "iterations": job.train_iters,
         "layout": str(job.settings.layout.for_rank(0)),
+        "peak_lr": job.settings.lr,
         "vocab_size": job.vocab_size,
         "tokens": samples * job.settings.sequence_length,
         "first_loss": steps[0]["loss"],

@@ -33,7 +33,6 @@ METRICS = [{"iteration": 1, "loss": 8.5}, {"iteration": 1, "validation_loss": 8.
 TRAINED = {
     "sequence_length": 2048,
     "global_batch_size": 1600,
-    "lr": 3e-4,
     "min_lr": 1e-6,
     "weight_decay": 0.1,
     "dtype": "bf16",
@@ -107,7 +106,7 @@ def artifacts(tmp_path, data):
         **{"corpus-shard/guidelines-00000": shard},
     )
     curves = {"metrics.jsonl": "".join(json.dumps(row) + "\n" for row in METRICS)}
-    facts = {"layout": "TP4 × PP1 × DP1", "iterations": 2, "tokens": 6_553_600}
+    facts = {"layout": "TP4 × PP1 × DP1", "peak_lr": 3e-4, "iterations": 2, "tokens": 6_553_600}
     base = BaseModel.new({"hidden_size": 128}, seed=1)
     files = curves | {"model/model.safetensors": "w" * 100, "usage.json": json.dumps([START, START])}
     pretrained = make("pretrain", "p", files, facts | base.as_metadata(), TRAINED, corpus=corpus)

@@ -126,7 +126,7 @@ def test_a_retrained_model_has_read_what_its_chain_has(card, artifacts):
     for expected in (
         "| guidelines | 40 | 18,000 | 2 | 800 |",
         "New in this version: 9,100 of the train tokens.",
-        "| guidelines | 4 | cc-by | 40 | 18,000 |",
+        "| guidelines | 2 | cc-by | 40 | 18,000 |",
         "left out:\n6 (pubmedqa 6).",
         "This version goes on from the pretrained model of the one before it.",
         f"| pretrained before | `{pretrained.digest}` |",

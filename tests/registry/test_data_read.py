@@ -23,7 +23,7 @@ def news(tmp_path):
                 {"licence": "cc-by", "documents": 2, "tokens": 50},
                 {"licence": "cc0", "documents": 1, "tokens": 5},
             ],
-            "files": ["guidelines/c.jsonl"],
+            "files": ["guidelines/a.jsonl", "guidelines/c.jsonl"],
         },
     ]
     ledger = [
