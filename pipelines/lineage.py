@@ -205,6 +205,8 @@ def _parts(branch: Tree, artifact: Artifact, list_files: bool) -> None:
 
 def _sources(branch: Tree, artifact: Artifact, list_files: bool) -> None:
     for source, files in artifact.sources.items():
+        if not files:  # of a retraining: nothing of it was new
+            continue
         size = sum(file.bytes or 0 for file in files)
         title = f"{source or 'read'}  {len(files):,} file{'s' * (len(files) != 1)}  {size:,} bytes"
         twig = branch.add(escape(title))
