@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from benchmarks.faults.attempt import Kill, attempt
 from components.platform.manifest import Manifest
 from pipelines.lineage import Lineage
 from pipelines.recipe import RECIPES
@@ -215,12 +217,15 @@ def test_running_again_makes_nothing_twice_and_the_same(home, how):
 
 
 def test_the_same_recipe_elsewhere_gives_the_same_bytes(home, tmp_path):
-    """A run that nobody interrupts, in another place, ends with the very same corpus, weights and answers.
+    """In another place, and killed twice at random moments, it ends with the very same corpus, weights and answers.
 
-    There, two tasks share out the shards.
+    There, two tasks share out the shards. `make bench-faults` compares with a run that nobody disturbs.
     """
-    other = make_home(tmp_path, corpus_tasks=2)
-    assert start(other).wait(timeout=300) == 0, output(other)
+    other, chance = make_home(tmp_path, corpus_tasks=2), random.Random()
+    kills = [attempt(other, chance.uniform(2, 60), chance) for _ in range(2)]
+    print(kills)
+    assert sum(kill.orphans for kill in kills if isinstance(kill, Kill)) == 0
+    assert attempt(other, None, chance) == 0, output(other)
     for kind in ("corpus", "pretrain", "sft", "awq", "evaluation"):
         digests = [{manifest.digest for manifest in finished(place, kind)} for place in (home, other)]
         assert digests[0] == digests[1], kind
