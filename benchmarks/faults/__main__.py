@@ -1,4 +1,4 @@
-"""`python -m benchmarks.faults`: kill processes of whole runs at random moments, rerun, and write results/faults.md."""
+"""`python -m benchmarks.faults`: kill processes of whole runs at random moments, rerun, and write results/."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from benchmarks.faults.attempt import LOG, Kill, attempt
 from benchmarks.faults.table import Run
 from benchmarks.faults.workspace import Undisturbed, differences, finished, lost
 
-MIN_SECONDS, LEAST_WINDOW = 0.5, 20.0  # kills fall between the first and what is left of the run, or the second
-RESULTS = Path(__file__).parents[1] / "results" / "faults.md"
+MIN_SECONDS = 0.5  # before nothing is there to be killed
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     parser.add_argument("--kills", type=int, default=50, help="how many processes are killed in all (50)")
-    parser.add_argument("--kills-per-run", type=int, default=6, help="then a run is let alone to its end (6)")
+    parser.add_argument("--kills-per-run", type=int, default=8, help="then a run is let alone to its end (8)")
     parser.add_argument("--seed", type=int, default=0, help="of victims and moments (0)")
     parser.add_argument(
         "--keep", type=Path, help="folder for runs that didn't come out well (default: they are deleted)"
@@ -32,7 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="meditron-faults-") as temporary:
         home = (arguments.keep or Path(temporary)) / "home"  # one place for all: some results name paths
         whole = undisturbed(home)
-        print(f"undisturbed: {len(whole.artifacts)} artifacts in {whole.seconds:.0f} s", flush=True)
+        print(f"undisturbed: {whole.seconds:.0f} s, and {whole.seconds_again:.0f} s to find all again", flush=True)
         chance = random.Random(arguments.seed)
         runs: list[Run] = []
         while (killed := sum(len(run.kills) for run in runs)) < arguments.kills:
@@ -44,24 +44,29 @@ def main() -> None:
     report = table.markdown(runs, whole.seconds, arguments.seed)
     print(report)
     if not arguments.print_only:
-        RESULTS.write_text(report, encoding="utf-8")
+        (RESULTS / f"faults_seed_{arguments.seed}.md").write_text(report, encoding="utf-8")
     sys.exit(0 if all(run.is_well for run in runs) else 1)
 
 
 def undisturbed(home: Path) -> Undisturbed:
-    """The run to compare with.
+    """The run to compare with; it is run a second time, to see how long it takes to find everything.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: it failed, or the second time made something else.
     """
     recipe.write(home)
-    began, started = time.time_ns(), time.monotonic()
-    code = attempt(home, None, random.Random())
-    if code != 0:
-        raise RuntimeError(f"the undisturbed run failed:\n{(home / LOG).read_text()}")
-    whole = Undisturbed(finished(home / "runs"), began, time.monotonic() - started)
+    began, seconds, artifacts = time.time_ns(), [], []
+    for _ in range(2):
+        started = time.monotonic()
+        code = attempt(home, None, random.Random())
+        if code != 0:
+            raise RuntimeError(f"the undisturbed run failed:\n{(home / LOG).read_text()}")
+        seconds.append(time.monotonic() - started)
+        artifacts.append(finished(home / "runs"))
+    if artifacts[0] != artifacts[1]:
+        raise RuntimeError("run a second time, it made something else")
     shutil.rmtree(home)
-    return whole
+    return Undisturbed(artifacts[0], began, *seconds)
 
 
 def disturbed(home: Path, kills: int, whole: Undisturbed, chance: random.Random) -> Run:
@@ -70,11 +75,7 @@ def disturbed(home: Path, kills: int, whole: Undisturbed, chance: random.Random)
     run, started = Run(), time.monotonic()
     while not run.completed and not run.failure:
         before = finished(home / "runs")
-        after = (
-            chance.uniform(MIN_SECONDS, max(LEAST_WINDOW, whole.seconds_left(before)))
-            if len(run.kills) < kills
-            else None
-        )
+        after = chance.uniform(MIN_SECONDS, whole.seconds_left(before)) if len(run.kills) < kills else None
         outcome = attempt(home, after, chance)
         run.bytes_lost += lost(before, finished(home / "runs"))
         if isinstance(outcome, Kill):

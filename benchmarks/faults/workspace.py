@@ -30,16 +30,19 @@ class Undisturbed:
     Attributes:
         began: in nanoseconds, as `Finished.written`.
         seconds: that it took.
+        seconds_again: that the same command took when all was there.
     """
 
     artifacts: dict[str, Finished]
     began: int
     seconds: float
+    seconds_again: float
 
     def seconds_left(self, found: dict[str, Finished]) -> float:
-        """How long it still went on when it had what is found here."""
-        reached = [(self.artifacts[name].written - self.began) / 1e9 for name in found if name in self.artifacts]
-        return self.seconds - max(reached, default=0.0)
+        """How long a run goes on that has what is found here: it finds that again, and makes the rest."""
+        known = [self.artifacts[name] for name in found if name in self.artifacts]
+        reached = max(((artifact.written - self.began) / 1e9 for artifact in known), default=0.0)
+        return self.seconds - reached + self.seconds_again * len(known) / len(self.artifacts)
 
 
 def finished(runs: Path) -> dict[str, Finished]:

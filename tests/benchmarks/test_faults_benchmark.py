@@ -38,12 +38,11 @@ def test_what_is_lost_and_what_differs(artifact, tmp_path):
 
 
 def test_kills_fall_into_what_is_left_of_a_run():
-    whole = Undisturbed(
-        {"corpus/1": Finished("a", 1, 70_000_000_000), "sft/1": Finished("b", 1, 90_000_000_000)}, 50_000_000_000, 60.0
-    )
+    artifacts = {"corpus/1": Finished("a", 1, 70_000_000_000), "sft/1": Finished("b", 1, 90_000_000_000)}
+    whole = Undisturbed(artifacts, began=50_000_000_000, seconds=60.0, seconds_again=10.0)
     assert whole.seconds_left({}) == 60
-    assert whole.seconds_left({"corpus/1": Finished("a", 1, 5), "other/1": Finished("c", 1, 5)}) == 40
-    assert whole.seconds_left(whole.artifacts) == 20
+    assert whole.seconds_left({"corpus/1": Finished("a", 1, 5), "other/1": Finished("c", 1, 5)}) == 40 + 5
+    assert whole.seconds_left(whole.artifacts) == 20 + 10
 
 
 def test_the_short_recipe_is_one(tmp_path):
