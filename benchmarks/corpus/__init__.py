@@ -1,1 +1,1 @@
-"""How fast the corpus stage is next to datatrove and to Hugging Face datasets with rensa: see benchmarks/README.md."""
+"""How fast the corpus stage is next to datatrove and to Hugging Face datasets with rensa: see README.md."""

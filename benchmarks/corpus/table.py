@@ -34,7 +34,7 @@ def markdown(pairs: Sequence[Pair], rates: Sequence[Rate]) -> str:
             "# The corpus build next to its peers",
             "",
             "Made by `make bench-corpus`; what the columns mean, and what is not the same, is in",
-            "[benchmarks/README.md](../README.md).",
+            "[benchmarks/corpus](../corpus/README.md).",
             "",
             *machine(),
             "",
