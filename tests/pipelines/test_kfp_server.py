@@ -91,7 +91,7 @@ def test_a_run_is_told_by_the_steps_of_the_dag(kfp, server, submission):
     ]
     run = server.run(run_id)
     tasks = {task.name: task for task in run.tasks}
-    assert [*tasks][:2] == ["plan-corpus", "prepare-documents"]
+    assert [*tasks][:3] == ["record-submission", "plan-corpus", "prepare-documents"]
     assert [*tasks][-1] == "register"
     [version] = kfp.versions.values()
     executors = version["pipeline_spec"]["pipeline_spec"]["deploymentSpec"]["executors"]
