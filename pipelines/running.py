@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -44,7 +45,8 @@ def run(submission: Submission) -> Manifest | None:
     os.environ[RUNNER_VARIABLE] = str(os.getpid())
     status = "FAILED"
     with temporary_folder() as root, _steps(recipe, run_id) as runner:
-        local.init(runner, pipeline_root=root, workspace_root=root)
+        workspace = tempfile.mkdtemp(dir=root)  # KFP mounts it beside the root, so it can't be the root itself
+        local.init(runner, pipeline_root=root, workspace_root=workspace)
         try:
             with _signals_end_steps(), contextlib.redirect_stdout(QuietConsole(sys.stdout)):
                 meditron(submission)()
