@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,26 +13,30 @@ from components.platform.advisory import ADVISORY
 from components.platform.base_model import BaseModel
 from components.platform.energy import energy
 from components.platform.manifest import Manifest
-from components.platform.predecessor import corpora_before
 from components.registry.card_facts import refusals, starts, training
 from components.registry.data_read import contamination, sources, token_table
 from components.registry.front_matter import front_matter
 from components.registry.settings import RegistrySettings
 
 
-def model_card(settings: RegistrySettings, summary: Mapping[str, Any], artifacts: Mapping[str, Manifest]) -> str:
+def model_card(
+    settings: RegistrySettings,
+    summary: Mapping[str, Any],
+    artifacts: Mapping[str, Manifest],
+    earlier: Sequence[Manifest] = (),
+) -> str:
     """Markdown in the layout Hugging Face expects of a README.md: data, training, results, limits, energy, lineage.
 
     The data of a retrained model are those of its whole chain; training and energy are this run's.
 
-    Raises:
-        InputError: a corpus before is gone or was changed.
+    Args:
+        earlier: the corpora behind the version that the run goes on from.
     """
     template = (resources.files(__package__) / "card.md.jinja").read_text(encoding="utf-8")
     options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(autoescape=False, **options)  # noqa: S701 - it writes Markdown
     environment.filters |= {"thousands": "{:,}".format, "fixed": lambda value, digits=3: f"{value:.{digits}f}"}
-    corpora = [artifacts["corpus"], *corpora_before(artifacts["corpus"])]
+    corpora = [artifacts["corpus"], *earlier]
     trained = {"pretrain": artifacts["pretrained"], "sft": artifacts["tuned"]}
     return environment.from_string(template).render(
         front_matter=front_matter(settings, summary["results"], corpora),

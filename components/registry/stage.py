@@ -48,8 +48,8 @@ def run(
         "tuned_evaluation": tuned_evaluation,
         "quantized_evaluation": quantized_evaluation,
     }
-    earlier = [*all_corpora(predecessor), Manifest.load(predecessor.pretrained)] if predecessor else []
-    breaks = check_chain(artifacts, earlier)
+    earlier = all_corpora(predecessor)
+    breaks = check_chain(artifacts, [*earlier, Manifest.load(predecessor.pretrained)] if predecessor else [])
     if breaks:
         raise InputError("these artifacts don't belong to one run: " + "; ".join(breaks))
 
@@ -57,7 +57,7 @@ def run(
         evaluations = [pretrained_evaluation, tuned_evaluation, quantized_evaluation]
         summary = summarise(corpus, pretrained, tuned, quantized, evaluations)
         write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
-        write_atomically(folder / CARD_NAME, model_card(settings, summary, artifacts))
+        write_atomically(folder / CARD_NAME, model_card(settings, summary, artifacts, earlier))
         write_atomically(folder / REPORT_NAME, page(settings.model_name, summary).html())
         results = {
             f"{row['benchmark']}/{row['mode']}/{row['model']}/accuracy": row["accuracy"] for row in summary["results"]

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from components.platform.advisory import ADVISORY
 from components.platform.energy import EnergySettings
 from components.platform.manifest import Manifest
-from components.platform.predecessor import note_of
+from components.platform.predecessor import Predecessor
 from components.registry import stage
 from components.registry.card import without_front_matter
 from components.registry.settings import RegistrySettings
@@ -120,7 +120,7 @@ def test_a_retrained_model_has_read_what_its_chain_has(card, artifacts):
     corpus, pretrained = artifacts["corpus"], artifacts["pretrained"]
     inputs = pretrained.made_by["inputs"] | {"base": pretrained.digest, "before/1": corpus.digest}
     text = card(
-        corpus=replace(corpus, metadata=note_of([corpus])),
+        predecessor=Predecessor("tiny", 1, corpus=corpus.uri, pretrained=pretrained.uri),
         pretrained=replace(pretrained, made_by=pretrained.made_by | {"inputs": inputs}),
     ).read_text()
     for expected in (

@@ -1,5 +1,7 @@
 """The registry stage tells about a run what the stages wrote about themselves, and only of one run."""
 
+import shutil
+
 import pytest
 
 from components.platform.errors import InputError
@@ -39,10 +41,9 @@ def test_a_run_that_goes_on_from_another_is_made_from_that_ones_artifacts(artifa
     """Its corpus adds to the one before, its pretrained model began as the one before; others are still refused."""
     before = {}
     for role in ("corpus", "pretrained"):
-        folder = tmp_path / f"before-{role}"
-        folder.mkdir()
+        folder = shutil.copytree(artifacts[role].uri, tmp_path / f"before-{role}")
         (folder / "content").write_text(role)
-        before[role] = Manifest.of_folder(role, folder)
+        before[role] = Manifest.of_folder(role, folder, made_by=artifacts[role].made_by)
         before[role].save(folder / "manifest.json")
     inputs = artifacts["pretrained"].made_by["inputs"]
     inputs |= {"base": before["pretrained"].digest, "before/1": before["corpus"].digest}

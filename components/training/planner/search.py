@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from components.platform.errors import SettingsError
+from components.training.models.common.config import not_divided
 from components.training.parallel.layout import ParallelLayout
 from components.training.planner.compute import RECOMPUTE
 from components.training.planner.hardware import GPUS_PER_NODE, Hardware
@@ -72,11 +73,9 @@ def _candidates(gpus: int, global_batch_size: int) -> Iterator[tuple[ParallelLay
 
 def _against(run: PlannedRun, layout: ParallelLayout) -> str | None:
     """Why the model can't be cut in this way; None when it can."""
-    tensor, sizes = layout.tensor_parallel_size, run.sizes
-    divided = (sizes.num_attention_heads, sizes.num_key_value_heads, sizes.intermediate_size, run.sequence_length)
-    if any(size % tensor for size in divided):
+    if not_divided(run.sizes, layout.tensor_parallel_size, run.sequence_length):
         return MODEL_DOES_NOT_DIVIDE
-    return TOO_FEW_LAYERS if sizes.num_hidden_layers < layout.pipeline_parallel_size else None
+    return TOO_FEW_LAYERS if run.sizes.num_hidden_layers < layout.pipeline_parallel_size else None
 
 
 def _divisors(number: int) -> list[int]:

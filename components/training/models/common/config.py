@@ -160,6 +160,17 @@ class DividedSizes(Protocol):
     max_position_embeddings: int
 
 
+def not_divided(sizes: DividedSizes, tensor_parallel_size: int, sequence_length: int) -> dict[str, int]:
+    """What the ranks of a tensor group can't share out evenly, by name; empty when they can."""
+    divided = {
+        "num_attention_heads": sizes.num_attention_heads,
+        "num_key_value_heads": sizes.num_key_value_heads,
+        "intermediate_size": sizes.intermediate_size,
+        "sequence_length": sequence_length,
+    }
+    return {name: size for name, size in divided.items() if size % tensor_parallel_size}
+
+
 def layout_problems(sizes: DividedSizes, layout: ParallelLayout, sequence_length: int) -> list[str]:
     """Why a model can't be trained in this layout at this sequence length; empty when it can.
 
@@ -169,13 +180,7 @@ def layout_problems(sizes: DividedSizes, layout: ParallelLayout, sequence_length
     problems = [
         f"{name} {value} is not divisible by tensor_parallel_size {layout.tensor_parallel_size}; "
         f"choose a tensor_parallel_size that divides it"
-        for name, value in (
-            ("num_attention_heads", sizes.num_attention_heads),
-            ("num_key_value_heads", sizes.num_key_value_heads),
-            ("intermediate_size", sizes.intermediate_size),
-            ("sequence_length", sequence_length),
-        )
-        if value % layout.tensor_parallel_size
+        for name, value in not_divided(sizes, layout.tensor_parallel_size, sequence_length).items()
     ]
     if sizes.num_attention_heads % sizes.num_key_value_heads:
         problems.append(
