@@ -33,19 +33,11 @@ def register(
 ) -> None:
     """Register the run's model, with lineage, as a new version in MLflow; the gate decides whether it is champion."""
     from components.platform.manifest import CARD_NAME, Manifest
-    from components.platform.predecessor import Predecessor, all_corpora, as_inputs
+    from components.platform.predecessor import Predecessor
     from components.platform.step import Step
-    from components.platform.storage import join
-    from components.platform.tracking.logged_models import log_input_model
-    from components.platform.tracking.models import ModelRegistry
-    from components.platform.tracking.submissions import submission_tags
-    from components.platform.tracking.tracker import tracking_uri
     from components.registry import stage
-    from components.registry.card import without_front_matter
-    from components.registry.contest import settle
-    from components.registry.data_read import licence_tag
     from components.registry.gate.decision import PAGE
-    from components.registry.lineage import lineage_tags
+    from components.registry.registration import register_version
     from components.registry.settings import RegistrySettings
 
     artifacts = {
@@ -59,25 +51,15 @@ def register(
     }
     with Step("register", RegistrySettings, settings, platform) as step:
         before = Predecessor.from_json(predecessor)
-        earlier = all_corpora(before)
         manifest = stage.run(step.settings, step.platform, **artifacts, predecessor=before)
         step.finish(manifest, registered, report)
         step.tracked.log_artifact(manifest.fetch(CARD_NAME))
-
-        registry, name = ModelRegistry(tracking_uri(step.platform)), step.settings.model_name
         step.tracked.log_dataset(artifacts["corpus"], "training")
-        model_id = log_input_model(step.tracked, artifacts["quantized"])
-        place = join(artifacts["quantized"].uri, "model")
-        tags = lineage_tags(artifacts | {"registered": manifest}) | licence_tag([artifacts["corpus"], *earlier])
-        if before:
-            tags["predecessor.version"] = str(before.version)
-        version = registry.register(
-            name, place, step.tracked.run_id, tags | submission_tags(step.platform), model_id=model_id
+        version, outcome = register_version(
+            step.settings, step.platform, step.tracked, artifacts, manifest, predecessor=before
         )
-        registry.describe(version, without_front_matter(manifest.fetch(CARD_NAME)))
         registered.metadata["model_version"] = version.version
-        outcome = settle(registry, version, step.settings.gate, artifacts | as_inputs(earlier), step.platform)
         if outcome.decision:
             step.show(outcome.decision.fetch(PAGE), decision)
-        print(f"register  {name} version {version.version} {outcome.says}", flush=True)
+        print(f"register  {version.name} version {version.version} {outcome.says}", flush=True)
         step.end_pipeline()
